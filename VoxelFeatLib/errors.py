@@ -1,0 +1,43 @@
+"""Errors a user can act on: every one carries one sentence and, where it helps, a hint."""
+
+from __future__ import annotations
+
+
+class VoxelFeatError(Exception):
+    """Base of all errors shown to users.
+
+    Args:
+        message: One sentence saying what is wrong, or what to do.
+        hint: What to try next; empty where the message says it all.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}" if self.hint else self.message
+
+
+class InputError(VoxelFeatError):
+    """A file, volume, click or setting that cannot be used as given."""
+
+
+class GeometryError(InputError):
+    """A shape, spacing or orientation that does not describe a 3D volume."""
+
+
+class FieldFileError(VoxelFeatError):
+    """A field file that is damaged, foreign, newer, or belongs to another volume."""
+
+
+class NotEnoughMemoryError(VoxelFeatError):
+    """The work was refused because it would not fit into memory."""
+
+
+class Cancelled(VoxelFeatError):  # noqa: N818 - not an error of anybody's: the user asked for it
+    """The user cancelled the work; nothing was written."""
+
+    def __init__(self, message: str = "Cancelled.", hint: str = "") -> None:
+        super().__init__(message, hint)
