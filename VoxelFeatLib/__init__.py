@@ -1,3 +1,3 @@
-"""VoxelFeat: interactive segmentation of 3D images with a neural field of foundation-model features."""
+"""VoxelFeat: segment 3D images by clicks on a neural field of foundation-model features."""
 
 __version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Volumes, their geometry, reading and writing them, intensity windows and oblique views."""

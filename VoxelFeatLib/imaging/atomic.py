@@ -1,0 +1,68 @@
+"""Files that are either the old one or the complete new one, never half of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from VoxelFeatLib.errors import InputError
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path in the same folder, which replaces ``path`` when the block succeeds.
+
+    The temporary name keeps the whole ending of ``path`` (writers choose the format by it). On any
+    error the temporary file is removed and an older ``path`` stays as it was.
+
+    Raises:
+        InputError: The folder does not exist or cannot be written, or the disk is full.
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{secrets.token_hex(4)}.part.{target.name}")
+    try:
+        # Created here, so that an unwritable folder is reported before the long work starts.
+        # The new file gets the permissions that an ordinary open() would give it.
+        temporary.touch(exist_ok=False)
+        yield temporary
+        _flush_to_disk(temporary)
+        temporary.replace(target)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _as_input_error(error, target) from error
+        raise
+    _flush_folder(target.parent)
+
+
+def _flush_to_disk(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    # The rename itself survives a power cut only when the folder is flushed too; Windows and some
+    # network disks cannot do that, and there the file's own flush has to do.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _as_input_error(error: OSError, target: Path) -> InputError:
+    reason = error.strerror or str(error)
+    if not target.parent.is_dir():
+        return InputError(
+            f"Cannot write {target}: the folder {target.parent} does not exist.",
+            "Create it or choose another.",
+        )
+    return InputError(
+        f"Cannot write {target}: {reason}.", "An older file of that name was left as it was."
+    )
