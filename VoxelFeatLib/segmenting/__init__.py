@@ -1,0 +1,1 @@
+"""From clicks to segments: probes, inference, sessions, refinement."""
