@@ -1,0 +1,152 @@
+"""The embedded backbone: classical multi-scale filters, no download.
+
+Every feature is invariant to rotations and mirrorings of the slice, since the field is to be a function of
+position alone. Three scales of one pyramid give the three maps; the coarsest also carries the composition of
+its surroundings (soft histograms) and their texture.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+
+from VoxelFeatLib.backbones.protocol import FeatureLevel
+from VoxelFeatLib.imaging.windows import CT_WINDOWS, Window, percentile_window
+
+if TYPE_CHECKING:
+    from VoxelFeatLib.imaging.volume import Volume
+
+_VERSION = 1
+_STRIDES = (4, 8, 16)
+_HISTOGRAM_BINS = 6
+# Blur of the surroundings described by the coarsest map, in its cells.
+_CONTEXT_SIGMAS = (1.0, 3.0)
+# Cells stay about two voxels wide, as SAM2's finest map on a 512 x 512 slice, up to SAM2's input size.
+_PIXELS_PER_VOXEL = 2
+_INPUT_STEP, _SMALLEST_INPUT, _LARGEST_INPUT = 64, 128, 1024
+
+
+class FilterBackbone:
+    """Gaussian scale space, gradients, Hessian eigenvalues, local deviation, histograms and texture.
+
+    Args:
+        windows: intensity windows, the first one being the one whose histogram and texture count most.
+        input_size: side of the square input, pixels, a multiple of 16.
+    """
+
+    name = "filters"
+
+    def __init__(self, windows: tuple[Window, ...], input_size: int) -> None:
+        self.windows = windows
+        self.input_size = input_size
+        ranges = ",".join(f"{w.width:g}/{w.level:g}" for w in windows)
+        self.fingerprint = f"filters-v{_VERSION};input={input_size};windows={ranges}"
+        local = len(windows) + 4 * min(2, len(windows))
+        context = len(_CONTEXT_SIGMAS) * (_HISTOGRAM_BINS + len(windows)) + 2 * min(2, len(windows))
+        channels = (local, local, local + context)
+        self.levels = tuple(
+            FeatureLevel(f"stride{s}", s, c) for s, c in zip(_STRIDES, channels, strict=True)
+        )
+
+    @classmethod
+    def for_volume(cls, volume: Volume) -> FilterBackbone:
+        """Windows by modality, and an input that gives the finest cells about two voxels."""
+        largest = max(volume.geometry.shape_kji)
+        steps = math.ceil(_PIXELS_PER_VOXEL * largest / _INPUT_STEP)
+        size = min(max(steps * _INPUT_STEP, _SMALLEST_INPUT), _LARGEST_INPUT)
+        return cls(_windows_for(volume), size)
+
+    @torch.no_grad()
+    def __call__(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Feature maps of images (N, windows, S, S): three of (N, channels, S/stride, S/stride)."""
+        pyramid = [_halve(images)]
+        for _ in _STRIDES[1:]:
+            pyramid.append(_halve(_smooth(pyramid[-1])))
+        maps = [_halve(_local_features(image)) for image in pyramid]
+        maps[-1] = torch.cat([maps[-1], _context(pyramid, maps[-1].shape[-1])], dim=1)
+        return maps
+
+
+def _windows_for(volume: Volume) -> tuple[Window, ...]:
+    if volume.modality == "CT":
+        return (CT_WINDOWS["soft"], CT_WINDOWS["bone"], CT_WINDOWS["lung"], Window(150, 60))
+    full = percentile_window(volume.voxels)
+    # The same range, split where soft tissues of MR lie close together.
+    dark = Window.between(full.low, full.low + 0.4 * full.width)
+    bright = Window.between(full.low + 0.2 * full.width, full.low + 0.7 * full.width)
+    return (full, dark, bright)
+
+
+def _local_features(image: torch.Tensor) -> torch.Tensor:
+    """Means of all windows; gradient, Hessian eigenvalues and deviation of the first two."""
+    smooth = _smooth(image)
+    chosen = smooth[:, :2]
+    gx, gy = _difference(chosen, 3), _difference(chosen, 2)
+    gradient = (gx.square() + gy.square()).sqrt()
+    large, small = _hessian_eigenvalues(gx, gy)
+    # Deviation under a window of sigma 1.4 pixels; negative rounding is clamped.
+    square = _smooth(_smooth(image[:, :2].square()))
+    deviation = (square - _smooth(chosen).square()).clamp(min=0).sqrt()
+    return torch.cat([image, gradient, large, small, deviation], dim=1)
+
+
+def _hessian_eigenvalues(gx: torch.Tensor, gy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    xx, yy, xy = _difference(gx, 3), _difference(gy, 2), _difference(gx, 2)
+    middle = (xx + yy) / 2
+    spread = (((xx - yy) / 2).square() + xy.square()).sqrt()
+    return middle + spread, middle - spread
+
+
+def _context(pyramid: list[torch.Tensor], cells: int) -> torch.Tensor:
+    """Composition (soft histogram), means and texture energy around every coarse cell."""
+    middle = pyramid[1]
+    position = middle[:, :1] * (_HISTOGRAM_BINS - 1)
+    nodes = torch.arange(_HISTOGRAM_BINS, device=middle.device).view(1, -1, 1, 1)
+    histogram = (1 - (position - nodes).abs()).clamp(min=0)
+    size = (cells, cells)
+    composition = torch.cat([histogram, middle], dim=1)
+    composition = functional.adaptive_avg_pool2d(composition, size)
+    parts = [_blur(composition, sigma) for sigma in _CONTEXT_SIGMAS]
+    for image in pyramid[:2]:
+        band = (image[:, :2] - _smooth(image[:, :2])).abs()
+        parts.append(_blur(functional.adaptive_avg_pool2d(band, size), 1.0))
+    return torch.cat(parts, dim=1)
+
+
+def _difference(image: torch.Tensor, dim: int) -> torch.Tensor:
+    """Central difference along an image axis, one-sided at the border."""
+    return torch.gradient(image, dim=dim)[0]
+
+
+def _halve(image: torch.Tensor) -> torch.Tensor:
+    """Mean of every 2 x 2 block; several times faster than avg_pool2d on a CPU."""
+    rows = image[..., ::2, :] + image[..., 1::2, :]
+    return (rows[..., ::2] + rows[..., 1::2]) / 4
+
+
+def _smooth(image: torch.Tensor) -> torch.Tensor:
+    """Binomial blur of sigma 1 pixel (1 4 6 4 1 on both axes), the border repeated.
+
+    Sums of neighbours: convolutions of single channels are an order of magnitude slower on a CPU.
+    """
+    out = functional.pad(image, [2] * 4, mode="replicate")
+    for _ in range(4):
+        out = out[..., 1:, :] + out[..., :-1, :]
+    for _ in range(4):
+        out = out[..., 1:] + out[..., :-1]
+    return out / 256
+
+
+def _blur(image: torch.Tensor, sigma: float) -> torch.Tensor:
+    """Gaussian blur of small square maps (N, C, G, G) by one matrix product an axis, the border repeated."""
+    cells = image.shape[-1]
+    radius = math.ceil(3 * sigma)
+    offsets = torch.arange(-radius, radius + 1, device=image.device)
+    weights = torch.exp(-0.5 * (offsets / sigma).square()).to(image.dtype)
+    source = (torch.arange(cells, device=image.device)[:, None] + offsets).clamp(0, cells - 1)
+    matrix = image.new_zeros(cells, cells)
+    matrix.scatter_add_(1, source, (weights / weights.sum()).expand(cells, -1).contiguous())
+    return matrix @ image @ matrix.T

@@ -1,0 +1,52 @@
+"""What every backbone is: a frozen 2D function from a square image to feature maps at several strides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import torch
+
+    from VoxelFeatLib.imaging.windows import Window
+
+
+@dataclass(frozen=True)
+class FeatureLevel:
+    """One feature map of a backbone.
+
+    Attributes:
+        name: short name, unique in the backbone, such as "stride4".
+        stride: input pixels per cell and axis.
+        channels: number of feature channels.
+    """
+
+    name: str
+    stride: int
+    channels: int
+
+    def cells(self, input_size: int) -> int:
+        """Cells along each side of the map for a square input of this many pixels."""
+        return input_size // self.stride
+
+
+class Backbone(Protocol):
+    """A frozen 2D network.
+
+    Attributes:
+        name: the registered name.
+        fingerprint: changes whenever the features would: version, settings, hash of the weights.
+        input_size: side of the square input, pixels; a multiple of every stride.
+        windows: the intensity windows that make the input's channels.
+        levels: the feature maps, finest stride first.
+    """
+
+    name: str
+    fingerprint: str
+    input_size: int
+    windows: tuple[Window, ...]
+    levels: tuple[FeatureLevel, ...]
+
+    def __call__(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Feature maps of images (N, len(windows), S, S) in [0, 1]: one (N, channels, G, G) a level."""
+        ...
