@@ -1,0 +1,1 @@
+"""The implicit field: positions to feature vectors."""

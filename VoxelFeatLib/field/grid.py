@@ -1,0 +1,127 @@
+"""The `grid` network: one grid of latent vectors a level, interpolated and mapped linearly to features.
+
+Interpolation and the last layer are both linear, so a linear probe can be applied to the nodes first and its
+scalar result interpolated: a mask costs a few operations a voxel, whatever the number of channels.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from VoxelFeatLib.field.interpolation import corner_weights, interpolate_axis, weighted_rows
+from VoxelFeatLib.field.network import FieldNetwork, apply_affine
+
+if TYPE_CHECKING:
+    from VoxelFeatLib.backbones.protocol import FeatureLevel
+    from VoxelFeatLib.field.lattice import Lattice
+    from VoxelFeatLib.imaging.geometry import Geometry
+
+
+class NodeGrid(nn.Module):
+    """Latent vectors on a regular grid that spans a volume's voxel centres along its own axes.
+
+    Args:
+        geometry: the volume's.
+        spacing: wanted distance of nodes, mm; never finer than the voxels, evenly fitted to the extent.
+        latents: length of the latent vectors.
+    """
+
+    to_nodes: torch.Tensor
+
+    def __init__(self, geometry: Geometry, spacing: float, latents: int) -> None:
+        super().__init__()
+        sizes = np.array(geometry.shape_kji[::-1])
+        steps = np.maximum(1.0, spacing / geometry.spacing)
+        counts = np.maximum(2, np.ceil((sizes - 1) / steps - 1e-9).astype(int) + 1)
+        self.shape_kji = (int(counts[2]), int(counts[1]), int(counts[0]))
+        # Node coordinate = index * scale; an axis of a single voxel stays on its first node.
+        self.scale_ijk = (counts - 1) / np.maximum(sizes - 1, 1)
+        matrix = np.diag([*self.scale_ijk, 1.0]) @ geometry.ras_to_ijk
+        self.register_buffer("to_nodes", torch.tensor(matrix[:3], dtype=torch.float32), persistent=False)
+        self.values = nn.Parameter(torch.zeros(math.prod(self.shape_kji), latents))
+
+    def forward(self, ras: torch.Tensor) -> torch.Tensor:
+        """Interpolated latent vectors at positions (N, 3), mm: (N, latents)."""
+        rows, weights = corner_weights(apply_affine(self.to_nodes, ras), self.shape_kji)
+        return weighted_rows(self.values, rows, weights)
+
+    def project_on(self, lattice: Lattice, weight: torch.Tensor) -> torch.Tensor:
+        """Latents times weight (M, latents) on a regular box: (M, nk, nj, ni)."""
+        device = self.values.device
+        coordinates = [lattice.axis(a, device) * float(self.scale_ijk[a]) for a in (2, 1, 0)]
+        ranges = []
+        for size, along in zip(self.shape_kji, coordinates, strict=True):
+            low, high = sorted((float(along[0]), float(along[-1])))
+            first = min(max(math.floor(low), 0), size - 2)
+            ranges.append(slice(first, min(max(math.floor(high) + 2, first + 2), size)))
+        nodes = self.values.view(*self.shape_kji, -1)[tuple(ranges)]
+        values = (nodes @ weight.T).movedim(-1, 0)
+        for dim, (along, part) in enumerate(zip(coordinates, ranges, strict=True), start=1):
+            values = interpolate_axis(values, dim, along - part.start)
+        return values
+
+
+class GridNetwork(FieldNetwork):
+    """Multi-resolution feature grids.
+
+    Args:
+        geometry: the volume's.
+        levels: the backbone's levels.
+        spacings: distance of nodes for each level, mm.
+        latents: latent channels for each level, at most its feature channels.
+    """
+
+    name = "grid"
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        levels: tuple[FeatureLevel, ...],
+        spacings: tuple[float, ...],
+        latents: tuple[int, ...],
+    ) -> None:
+        super().__init__(geometry, levels)
+        self.spacings = tuple(spacings)
+        self.latents = tuple(latents)
+        self.grids = nn.ModuleList(
+            NodeGrid(geometry, s, n) for s, n in zip(spacings, latents, strict=True)
+        )
+        self.bases = nn.ParameterList(
+            nn.Parameter(torch.eye(level.channels, n))
+            for level, n in zip(levels, latents, strict=True)
+        )
+
+    def grid(self, index: int) -> NodeGrid:
+        """The node grid of a level."""
+        grid = self.grids[index]
+        assert isinstance(grid, NodeGrid)  # noqa: S101 - ModuleList loses the type
+        return grid
+
+    def level(self, ras: torch.Tensor, index: int) -> torch.Tensor:
+        """Standardised features of one level at positions (N, 3), mm: (N, channels)."""
+        return self.grid(index)(ras) @ self.bases[index].T
+
+    def project(self, ras: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """Standardised features times weight (M, C) transposed: (N, M)."""
+        total = ras.new_zeros(ras.shape[0], weight.shape[0])
+        for index, channels in enumerate(self.channel_slices()):
+            total += self.grid(index)(ras) @ (weight[:, channels] @ self.bases[index]).T
+        return total
+
+    def project_on(self, lattice: Lattice, weight: torch.Tensor) -> torch.Tensor:
+        """`project` on a regular box: (M, nk, nj, ni)."""
+        total = weight.new_zeros(weight.shape[0], *lattice.shape_kji)
+        for index, channels in enumerate(self.channel_slices()):
+            part = weight[:, channels]
+            if part.any():
+                total += self.grid(index).project_on(lattice, part @ self.bases[index])
+        return total
+
+    def settings(self) -> dict[str, Any]:
+        """JSON-able constructor arguments."""
+        return {"spacings": list(self.spacings), "latents": list(self.latents)}

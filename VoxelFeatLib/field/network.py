@@ -1,0 +1,68 @@
+"""What a field's network is: a pointwise function of position with a linear last layer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from VoxelFeatLib.backbones.protocol import FeatureLevel
+    from VoxelFeatLib.field.lattice import Lattice
+    from VoxelFeatLib.imaging.geometry import Geometry
+
+
+class FieldNetwork(nn.Module, ABC):
+    """Maps RAS positions to standardised features, level by level.
+
+    Attributes:
+        geometry: the volume's.
+        levels: the backbone's feature levels; their channels are concatenated in this order.
+    """
+
+    name: str
+
+    def __init__(self, geometry: Geometry, levels: tuple[FeatureLevel, ...]) -> None:
+        super().__init__()
+        self.geometry = geometry
+        self.levels = levels
+
+    @property
+    def channels(self) -> int:
+        """All levels' channels."""
+        return sum(level.channels for level in self.levels)
+
+    def channel_slices(self) -> list[slice]:
+        """Where each level's channels stand among all."""
+        slices, first = [], 0
+        for level in self.levels:
+            slices.append(slice(first, first + level.channels))
+            first += level.channels
+        return slices
+
+    @abstractmethod
+    def level(self, ras: torch.Tensor, index: int) -> torch.Tensor:
+        """Standardised features of one level at positions (N, 3), mm: (N, channels); differentiable."""
+
+    @abstractmethod
+    def project(self, ras: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """Standardised features (N, C) times weight (M, C) transposed, without making them: (N, M)."""
+
+    @abstractmethod
+    def project_on(self, lattice: Lattice, weight: torch.Tensor) -> torch.Tensor:
+        """`project` on a regular box: (M, nk, nj, ni)."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """JSON-able arguments that, with geometry and levels, make the same network again."""
+
+    def positions_affine(self, matrix: Any) -> torch.Tensor:
+        """A 4 x 4 map of positions as a float32 buffer (3, 4)."""
+        return torch.tensor(matrix[:3], dtype=torch.float32)
+
+
+def apply_affine(affine: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """Positions (N, 3) through an affine map (3, 4)."""
+    return torch.addmm(affine[:, 3], positions, affine[:, :3].T)
