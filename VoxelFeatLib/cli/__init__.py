@@ -1,0 +1,1 @@
+"""The command line `voxelfeat`: one file for each group of commands."""

@@ -1,0 +1,75 @@
+"""The program `voxelfeat`: its commands, its exit codes.
+
+Exit codes: 0 when the work is done; 2 for what the user can mend, with one sentence on stderr; 130
+after Ctrl-C. Whatever the code, no file is left half-written.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import VoxelFeatLib
+from VoxelFeatLib.cli.console import say, say_error
+from VoxelFeatLib.errors import Cancelled, VoxelFeatError
+
+USER_ERROR = 2
+CANCELLED = 130
+
+
+class Commands(TyperGroup):
+    """The commands, run so that every error ends in its exit code and never in a traceback.
+
+    Only errors meant for users are caught: anything else is a defect, and its traceback a report.
+    """
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's own signature
+        """Run the chosen command."""
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, Cancelled):
+            say("Cancelled; nothing was left half-written.")
+            raise typer.Exit(CANCELLED) from None
+        except VoxelFeatError as error:
+            say_error(error)
+            raise typer.Exit(USER_ERROR) from error
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(VoxelFeatLib.__version__)
+        raise typer.Exit
+
+
+def new_program() -> typer.Typer:
+    """Make the program without any command."""
+    program = typer.Typer(
+        name="voxelfeat",
+        cls=Commands,
+        no_args_is_help=True,
+        rich_markup_mode="markdown",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    @program.callback()
+    def voxelfeat(
+        version: Annotated[
+            bool,
+            typer.Option(
+                "--version", callback=_show_version, is_eager=True, help="Print the version."
+            ),
+        ] = False,
+    ) -> None:
+        """Fit a volume once, then segment it with clicks.
+
+        **First steps**
+
+        - `voxelfeat fit ct.nii.gz -o ct.voxelfeat`
+        - `voxelfeat segment ct.voxelfeat --volume ct.nii.gz --positive p.mrk.json -o a.seg.nrrd`
+        - `voxelfeat COMMAND --help` explains a command and shows examples.
+        """
+
+    return program
