@@ -121,7 +121,7 @@ def test_micrometres_become_millimetres(a_markups_file: Writer, unit: object) ->
 def test_points_that_are_not_placed_are_left_out(a_markups_file: Writer) -> None:
     path = a_markups_file(
         a_markup(
-            a_point([], "undefined", positionStatus="undefined"),
+            a_point("", "undefined", positionStatus="undefined"),
             a_point((1.0, 1.0, 1.0), "preview", positionStatus="preview"),
             a_point((2.0, 2.0, 2.0), "placed"),
         )
@@ -266,9 +266,9 @@ def test_the_option_states_the_coordinate_system_of_xyz(a_table: Writer) -> None
 
 def test_a_table_as_slicer_exports_it(a_table: Writer) -> None:
     path = a_table(
-        "\ufefflabel,l,p,s,defined,selected,visible,locked,description",
-        'F-1,-7.5,8,9,1,1,1,0,"near, the rim"',
-        "F-2,0,0,0,0,1,1,0,",
+        '\ufeff"label","l","p","s","defined","selected","visible","locked","description"',
+        '"F-1",-7.5,8,9,1,1,1,0,"near, the rim"',
+        '"F-2",-0,-0,0,0,1,1,0,""',
     )
     assert read_clicks(positive=[path]) == [Click((7.5, -8.0, 9.0), True, "F-1")]
 
