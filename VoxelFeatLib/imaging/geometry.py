@@ -115,6 +115,11 @@ class Geometry:
         """(3,) centre of voxel (0, 0, 0)."""
         return self.ijk_to_ras[:3, 3]
 
+    @property
+    def shear(self) -> float:
+        """Largest cosine between two axes: 0 when all are perpendicular."""
+        return largest_cosine(self.ijk_to_ras[:3, :3])
+
     @cached_property
     def ras_to_ijk(self) -> FloatArray:
         """(4, 4) inverse of ``ijk_to_ras``."""
@@ -179,6 +184,12 @@ class Geometry:
     @property
     def _shape_ijk(self) -> npt.NDArray[np.int64]:
         return np.array(self.shape_kji[::-1], dtype=np.int64)
+
+
+def largest_cosine(axes: FloatArray) -> float:
+    """Return the largest absolute cosine between two of the columns of a (3, 3) matrix."""
+    unit = axes / np.linalg.norm(axes, axis=0)
+    return float(np.abs(unit.T @ unit - np.eye(3)).max())
 
 
 def _listed(numbers: npt.ArrayLike) -> str:
