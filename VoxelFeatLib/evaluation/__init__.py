@@ -1,0 +1,1 @@
+"""How good a segment or a field is: metrics, simulated clicks, figures."""
