@@ -1,0 +1,75 @@
+"""Features as colours: their three principal components as red, green and blue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from VoxelFeatLib.errors import InputError
+
+FloatArray = npt.NDArray[np.float64]
+
+# Percentiles of each component that become 0 and 1, so that outliers do not grey out the rest.
+_DARK, _BRIGHT = 1.0, 99.0
+
+
+@dataclass(frozen=True, eq=False)
+class ColorProjection:
+    """An affine map from C features to red, green, blue; clip its result to [0, 1].
+
+    Attributes:
+        weight: (3, C), as `FeatureField.project` takes it.
+        bias: (3,).
+    """
+
+    weight: FloatArray
+    bias: FloatArray
+
+    def apply(self, features: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Map features (..., C) to colours (..., 3) in [0, 1].
+
+        Raises:
+            InputError: The features have another number of channels.
+        """
+        values = np.asarray(features)
+        if values.shape[-1:] != self.weight.shape[1:]:
+            raise InputError(
+                f"The projection is for {self.weight.shape[1]} channels, not for features of "
+                f"shape {values.shape}."
+            )
+        colors = values @ self.weight.T + self.bias
+        return np.clip(colors, 0, 1).astype(np.float32)
+
+
+def pca_colors(samples: npt.ArrayLike) -> ColorProjection:
+    """Fit the projection to samples (n, C): the directions of largest variance, robustly scaled.
+
+    The 1st and 99th percentile of each component become 0 and 1. The sign of a component is such
+    that its largest loading is positive, so the same samples give the same colours. A component
+    without variance gives 0.5.
+
+    Raises:
+        InputError: Not two samples of at least three channels, or values that are not finite.
+    """
+    x = np.asarray(samples, dtype=np.float64)
+    if x.ndim != 2 or x.shape[0] < 2 or x.shape[1] < 3:
+        raise InputError(
+            f"Colours need at least 2 samples of at least 3 channels, not shape {x.shape}."
+        )
+    if not np.isfinite(x).all():
+        raise InputError("The features to show in colours must be finite.")
+    mean = x.mean(axis=0)
+    centred = x - mean
+    variances, vectors = np.linalg.eigh(centred.T @ centred / len(x))
+    axes = vectors[:, :-4:-1].T  # eigh sorts upwards
+    largest = np.abs(axes).argmax(axis=1)
+    axes = axes * np.sign(axes[np.arange(3), largest])[:, None]
+    low, high = np.percentile(centred @ axes.T, (_DARK, _BRIGHT), axis=0)
+    # Below rounding of the largest, a variance is none.
+    flat = variances[:-4:-1] <= 1e-12 * max(variances[-1], np.finfo(np.float64).tiny)
+    scale = np.where(flat | (high <= low), 0.0, 1.0 / np.where(high > low, high - low, 1.0))
+    weight = axes * scale[:, None]
+    bias = np.where(scale > 0, -low * scale, 0.5) - weight @ mean
+    return ColorProjection(weight, bias)
