@@ -18,6 +18,7 @@ from typing import IO, Any, cast
 
 import nrrd
 import numpy as np
+import numpy.typing as npt
 
 from VoxelFeatLib.errors import GeometryError, InputError
 from VoxelFeatLib.imaging.geometry import largest_cosine
@@ -79,7 +80,7 @@ def check_scalar(path: Path, kind: str) -> None:
     if kind:
         raise InputError(
             f"{path.name} has {kind} voxels, but one number per voxel is needed.",
-            "Convert it to grey values first.",
+            "Give one channel of it, or its grey values, as a 3D file.",
         )
 
 
@@ -127,7 +128,44 @@ _NIFTI1 = _NiftiLayout(348, 344, (40, "8h"), 70, (76, "8f"), (108, "f"), (254, "
 _NIFTI2 = _NiftiLayout(540, 4, (16, "8q"), 12, (104, "8d"), (168, "q"), (348, "i"), (400, "12d"))
 
 
+@dataclass(frozen=True)
+class _NiftiHeader:
+    sizes: tuple[int, ...]  # without trailing ones beyond the third
+    order: str
+    datatype: int
+    bits: int
+    spacing: tuple[float, ...]
+    data_at: int
+    sform_axes: np.ndarray | None
+
+
 def _check_nifti(path: Path) -> None:
+    header = _nifti_header(path)
+    check_scalar(path, _COLOUR_OR_COMPLEX.get(header.datatype, ""))
+    check_dimensions(path, header.sizes)
+    _check_spacing(path, header.spacing)
+    if header.sform_axes is not None:
+        _check_sform(path, header.sform_axes)
+    _check_length(path, header.data_at + math.prod(header.sizes) * header.bits // 8)
+
+
+def mark_not_finite(path: Path, voxels: npt.NDArray[Any]) -> None:
+    """Set those of the (K, J, I) voxels to NaN that are NaN or infinite in a NIfTI file.
+
+    ITK's NIfTI reader turns them into 0 without a word.
+    """
+    header = _nifti_header(path)
+    kind = {16: "f4", 64: "f8"}.get(header.datatype)
+    if kind is None:
+        return
+    with _opened(path) as file:
+        file.seek(header.data_at)
+        for slice_ji in voxels:
+            raw = np.frombuffer(file.read(slice_ji.size * header.bits // 8), header.order + kind)
+            slice_ji[~np.isfinite(raw).reshape(slice_ji.shape)] = np.nan
+
+
+def _nifti_header(path: Path) -> _NiftiHeader:
     with _opened(path) as file:
         header = file.read(_NIFTI2.size)
     if len(header) < _NIFTI1.size:
@@ -144,12 +182,16 @@ def _check_nifti(path: Path) -> None:
     while len(sizes) > 3 and sizes[-1] == 1:
         sizes.pop()
     datatype, bits = (int(n) for n in field((layout.datatype_at, "2h")))
-    check_scalar(path, _COLOUR_OR_COMPLEX.get(datatype, ""))
-    check_dimensions(path, sizes)
-    _check_spacing(path, field(layout.pixdim)[1:4])
-    if field(layout.sform_code)[0] > 0:
-        _check_sform(path, np.reshape(field(layout.sform), (3, 4))[:, :3])
-    _check_length(path, int(field(layout.vox_offset)[0]) + math.prod(sizes) * bits // 8)
+    has_sform = field(layout.sform_code)[0] > 0
+    return _NiftiHeader(
+        sizes=tuple(sizes),
+        order=order,
+        datatype=datatype,
+        bits=bits,
+        spacing=field(layout.pixdim)[1:4],
+        data_at=int(field(layout.vox_offset)[0]),
+        sform_axes=np.reshape(field(layout.sform), (3, 4))[:, :3] if has_sform else None,
+    )
 
 
 def _nifti_layout(path: Path, header: bytes) -> tuple[str, _NiftiLayout]:
@@ -200,6 +242,7 @@ def _check_length(path: Path, expected: int) -> None:
             if not block:
                 raise cut_off(path)
             remaining -= len(block)
+        stream.read(1)  # raises EOFError where the end of the stream is missing
 
 
 # --- NRRD

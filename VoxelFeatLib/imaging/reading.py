@@ -17,10 +17,12 @@ from VoxelFeatLib.imaging.dicom import read_folder
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.headers import (
     IMAGE_ENDINGS,
+    NIFTI_ENDINGS,
     check_dimensions,
     check_header,
     check_scalar,
     cut_off,
+    mark_not_finite,
 )
 from VoxelFeatLib.imaging.itk import geometry_of
 from VoxelFeatLib.imaging.volume import VOXEL_TYPES, Volume, guess_modality
@@ -72,12 +74,11 @@ def read_volume(
         )
     reader = _checked_reader(path)
     image = _execute(path, reader)
-    hint = _metadata(reader, "modality").removeprefix("MET_MOD_")
-    voxels = _as_voxel_type(SimpleITK.GetArrayViewFromImage(image))
+    voxels = _as_voxel_type(_array(path, image))
     geometry = geometry_of(image)
     del image  # the voxels are ours now
     voxels, notes = _finite(path, voxels, fill)
-    return Volume(voxels, geometry, guess_modality(voxels, hint), _stem(path), notes)
+    return Volume(voxels, geometry, guess_modality(voxels, _modality(reader)), _stem(path), notes)
 
 
 def read_labelmap(path: str | Path) -> LabelMap:
@@ -93,7 +94,7 @@ def read_labelmap(path: str | Path) -> LabelMap:
     if _segment_count(reader) or reader.GetNumberOfComponents() > 1:
         return _merged(path, *_read_segments(path, reader))
     image = _execute(path, reader)
-    labels = _as_labels(path, SimpleITK.GetArrayViewFromImage(image))
+    labels = _as_labels(path, _array(path, image))
     names = {label: f"Label {label}" for label in _present(labels)}
     return LabelMap(labels, geometry_of(image), names)
 
@@ -166,9 +167,28 @@ def _execute(path: Path, reader: SimpleITK.ImageFileReader) -> SimpleITK.Image:
         raise cut_off(path) from error
 
 
+def _array(path: Path, image: SimpleITK.Image) -> npt.NDArray[Any]:
+    """Return a read-only view of the image's voxels, or a writeable copy."""
+    view = SimpleITK.GetArrayViewFromImage(image)
+    if view.dtype.kind != "f" or not path.name.lower().endswith(NIFTI_ENDINGS):
+        return view
+    copied = view.copy()
+    mark_not_finite(path, copied)
+    return copied
+
+
+def _modality(reader: SimpleITK.ImageFileReader) -> str:
+    """Return what the header says, or nothing where it says "unknown", as MetaImage does."""
+    words = {
+        reader.GetMetaData(key).upper().removeprefix("MET_MOD_")
+        for key in reader.GetMetaDataKeys()
+        if key.lower() == "modality"
+    }
+    return next(iter(words - {"UNKNOWN"}), "")
+
+
 def _metadata(reader: SimpleITK.ImageFileReader, key: str) -> str:
-    found = next((name for name in reader.GetMetaDataKeys() if name.lower() == key.lower()), None)
-    return str(reader.GetMetaData(found)) if found else ""
+    return str(reader.GetMetaData(key)) if reader.HasMetaDataKey(key) else ""
 
 
 def _stem(path: Path) -> str:
@@ -182,7 +202,7 @@ def _stem(path: Path) -> str:
 def _as_voxel_type(view: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Copy ITK's voxels once, in the smallest of our types that holds them."""
     if view.dtype in VOXEL_TYPES:
-        return view.copy()
+        return view if view.flags.writeable else view.copy()
     if view.dtype.kind in "iu":
         low, high = int(view.min()), int(view.max())
         for kind in (np.int16, np.uint16):

@@ -104,7 +104,7 @@ def guess_modality(voxels: npt.NDArray[Any], header_hint: str | None = None) -> 
     """Tell CT from the rest by the header's word, or by the voxel range when it has none.
 
     Only CT has values far below zero where there is air (-1000 HU) together with tissue above
-    -200 HU; a header's "MR" or other modality is believed.
+    0 HU; MR phase images reach down to -4096. A header's "MR" or other modality is believed.
     """
     hint = (header_hint or "").strip().upper()
     if hint == "CT":
@@ -115,7 +115,7 @@ def guess_modality(voxels: npt.NDArray[Any], header_hint: str | None = None) -> 
         return "other"
     sample = subsample(voxels)
     low, high = float(sample.min()), float(sample.max())
-    return "CT" if -4096 <= low <= -500 and 0 <= high <= 65535 else "other"
+    return "CT" if -4096 < low <= -500 and 0 <= high <= 65535 else "other"
 
 
 def _neighbours(

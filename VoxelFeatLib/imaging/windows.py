@@ -83,7 +83,7 @@ def percentile_window(voxels: npt.NDArray[Any], low: float = 0.5, high: float = 
 
 
 def subsample(voxels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Take about two million values evenly, or all when there are fewer; (n,), always the same."""
+    """Take at most about two million values evenly; (n,), always the same."""
     flat = voxels.reshape(-1)
     if flat.size <= _PERCENTILE_SAMPLES:
         return flat

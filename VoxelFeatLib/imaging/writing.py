@@ -59,8 +59,7 @@ def write_volume(path: str | Path, volume: Volume) -> None:
     """
     target = _checked_target(path, volume.geometry)
     image = image_of(volume.voxels, volume.geometry)
-    if volume.modality != "other":
-        image.SetMetaData("modality", volume.modality)
+    image.SetMetaData("modality", volume.modality)  # kept by NRRD and MHA
     _write_image(target, image)
 
 
