@@ -260,7 +260,7 @@ def _paint_vessels(slab: Region) -> None:
     for path, hu in branches:
         _paint_tube(slab, path, hu, None)
     cava = Path.through(
-        (-24, 2, 150, 12), (-28, 6, 90, 13), (-27, 14, 20, 12), (-21, 15, -60, 11),
+        (-12, -16, 124, 12), (-28, 6, 90, 13), (-27, 14, 20, 12), (-21, 15, -60, 11),
         (-14, 18, -104, 11),
     )  # fmt: skip
     aorta = Path.through((18, 26, 400, 13), (13, 19, 60, 11), (8, 13, -40, 9.5), (5, 16, -102, 8.5))

@@ -167,7 +167,8 @@ def paint_chest(slab: Region, vessels: list[Path]) -> None:
     for path in vessels:
         vessel = region.within(*path.bounds)
         if vessel is not None:
-            vessel.paint(np.maximum(tube(vessel, path), vessel.cavity + 4), 40)
+            bounds = np.maximum(vessel.cavity + 4, 4 - vessel.dome)
+            vessel.paint(np.maximum(tube(vessel, path), bounds), 40)
     sheet = np.maximum(np.abs(region.dome) - 1.7, region.cavity)
     region.paint(sheet, 55)
     region.paint(heart, 96 + 4 * region.texture, Label.HEART)
