@@ -194,13 +194,32 @@ def test_four_dimensions_with_one_time_point_are_a_volume(tmp_path):
         (84, "<f", [-2.0], "spacing 1 x -2 x 1 mm"),
         (88, "<f", [float("nan")], "spacing 1 x 1 x nan mm"),
         (280, "<4f", [0, 0, 0, 0], "degenerate"),
-        (284, "<f", [0.3], "not perpendicular"),
+        # qform 0, sform 1; after 24 bytes of the qform the sform, sheared
+        (252, "<2h24x12f", [0, 1, 1, 0.3, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0], "not perpendicular"),
         (42, "<h", [0], "damaged or cut off"),
     ],
 )
 def test_bad_nifti_geometry(tmp_path, offset, form, values, words):
     with pytest.raises(InputError, match=words):
         read_volume(nifti_with(tmp_path / "a.nii", offset, form, *values))
+
+
+@pytest.mark.parametrize(
+    ("codes", "axes", "x", "notes"),
+    [
+        ((1, 1), [1, 0, 0], 50, 0),
+        ((0, 2), [1, 0, 0], 50, 0),
+        ((1, 2), [1, 0, 0], 7, 1),  # ITK prefers the scanner's own coordinates
+        ((1, 1), [1, 0.3, 0], 7, 1),  # and takes no sheared axes
+    ],
+)
+def test_two_nifti_orientations_are_told(tmp_path, codes, axes, x, notes):
+    quaternion, place = [0, 0, 0], [7, 0, 0]
+    sform = [*axes, 50, 0, 1, 0, 0, 0, 0, 1, 0]
+    values = [*codes, *quaternion, *place, *sform]
+    volume = read_volume(nifti_with(tmp_path / "a.nii", 252, "<2h18f", *values))
+    np.testing.assert_allclose(volume.geometry.origin_ras, [x, 0, 0])
+    assert len(volume.notes) == notes
 
 
 @pytest.mark.parametrize(
@@ -292,3 +311,28 @@ def test_a_real_ct_and_its_labels(a_data_folder):
     assert volume.modality == "CT"
     assert volume.geometry.matches(labels.geometry)
     assert 30 < np.median(volume.voxels[labels.labels == 5]) < 150  # liver, HU
+
+
+def test_nifti_2_is_refused_by_name(tmp_path):
+    path = tmp_path / "a.nii"
+    path.write_bytes(struct.pack("<i8s", 540, b"n+2\0\r\n\x1a\n") + bytes(1000))
+    with pytest.raises(InputError, match="NIfTI-2"):
+        read_volume(path)
+
+
+def test_big_endian_nifti(tmp_path):
+    header = bytearray(352)
+    struct.pack_into(">i", header, 0, 348)
+    struct.pack_into(">8h", header, 40, 3, 6, 5, 4, 1, 1, 1, 1)
+    struct.pack_into(">2h", header, 70, 16, 32)
+    struct.pack_into(">4f", header, 76, 1, 0.5, 1, 2)
+    struct.pack_into(">2f", header, 108, 352, 1)
+    struct.pack_into(">2h24x12f", header, 252, 0, 1, 0.5, 0, 0, 7, 0, 1, 0, 8, 0, 0, 2, 9)
+    header[344:347] = b"n+1"
+    voxels = np.arange(120, dtype=">f4").reshape(4, 5, 6)
+    voxels[1, 2, 3] = np.nan
+    path = tmp_path / "a.nii"
+    path.write_bytes(bytes(header) + voxels.tobytes())
+    volume = read_volume(path, fill=-1)
+    np.testing.assert_array_equal(volume.voxels, np.nan_to_num(voxels, nan=-1))
+    np.testing.assert_allclose(volume.geometry.to_ras([1, 1, 1]), [7.5, 9, 11])

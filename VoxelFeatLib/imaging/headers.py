@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from VoxelFeatLib.errors import GeometryError, InputError
-from VoxelFeatLib.imaging.geometry import largest_cosine
+from VoxelFeatLib.imaging.geometry import Geometry, largest_cosine
 
 NIFTI_ENDINGS = (".nii", ".nii.gz")
 NRRD_ENDINGS = (".nrrd", ".nhdr")
@@ -110,22 +110,7 @@ def _check_axes(path: Path, axes: np.ndarray) -> None:
 # --- NIfTI
 
 
-@dataclass(frozen=True)
-class _NiftiLayout:
-    """Byte positions of the fields that are read; sources: nifti1.h and nifti2.h."""
-
-    size: int
-    magic_at: int
-    dim: tuple[int, str]
-    datatype_at: int
-    pixdim: tuple[int, str]
-    vox_offset: tuple[int, str]
-    sform_code: tuple[int, str]
-    sform: tuple[int, str]
-
-
-_NIFTI1 = _NiftiLayout(348, 344, (40, "8h"), 70, (76, "8f"), (108, "f"), (254, "h"), (280, "12f"))
-_NIFTI2 = _NiftiLayout(540, 4, (16, "8q"), 12, (104, "8d"), (168, "q"), (348, "i"), (400, "12d"))
+_NIFTI_SIZE = 348  # of the header; NIfTI-2 has 540, and ITK (so Slicer too) does not read it
 
 
 @dataclass(frozen=True)
@@ -136,7 +121,8 @@ class _NiftiHeader:
     bits: int
     spacing: tuple[float, ...]
     data_at: int
-    sform_axes: np.ndarray | None
+    sform: npt.NDArray[np.float64] | None  # (3, 4), indices to RAS mm
+    has_qform: bool
 
 
 def _check_nifti(path: Path) -> None:
@@ -144,9 +130,22 @@ def _check_nifti(path: Path) -> None:
     check_scalar(path, _COLOUR_OR_COMPLEX.get(header.datatype, ""))
     check_dimensions(path, header.sizes)
     _check_spacing(path, header.spacing)
-    if header.sform_axes is not None:
-        _check_sform(path, header.sform_axes)
+    if header.sform is not None:
+        _check_axes(path, header.sform[:, :3])
+        if not header.has_qform:
+            _check_perpendicular(path, header.sform[:, :3])
     _check_length(path, header.data_at + math.prod(header.sizes) * header.bits // 8)
+
+
+def orientation_notes(path: Path, geometry: Geometry) -> tuple[str, ...]:
+    """Tell when ITK placed a NIfTI volume by its qform although its sform says otherwise."""
+    sform = _nifti_header(path).sform
+    if sform is None:
+        return ()
+    by_sform = Geometry(geometry.shape_kji, np.vstack([sform, [0, 0, 0, 1]]))
+    if by_sform.matches(geometry, tolerance=0.1):
+        return ()
+    return (f"{path.name} has two orientations; its qform was used, as Slicer does.",)
 
 
 def mark_not_finite(path: Path, voxels: npt.NDArray[Any]) -> None:
@@ -166,46 +165,46 @@ def mark_not_finite(path: Path, voxels: npt.NDArray[Any]) -> None:
 
 
 def _nifti_header(path: Path) -> _NiftiHeader:
+    """Read the fields by their byte positions in nifti1.h."""
     with _opened(path) as file:
-        header = file.read(_NIFTI2.size)
-    if len(header) < _NIFTI1.size:
+        header = file.read(_NIFTI_SIZE)
+    if len(header) < _NIFTI_SIZE:
         raise cut_off(path)
-    order, layout = _nifti_layout(path, header)
-
-    def field(place: tuple[int, str]) -> tuple[float, ...]:
-        return struct.unpack_from(order + place[1], header, place[0])
-
-    count, *sizes = (int(n) for n in field(layout.dim))
+    order = _nifti_byte_order(path, header)
+    count, *sizes = struct.unpack_from(order + "8h", header, 40)
     if not 1 <= count <= 7 or min(sizes[:count]) < 1:
         raise cut_off(path)
     sizes = sizes[:count]
     while len(sizes) > 3 and sizes[-1] == 1:
         sizes.pop()
-    datatype, bits = (int(n) for n in field((layout.datatype_at, "2h")))
-    has_sform = field(layout.sform_code)[0] > 0
+    datatype, bits = struct.unpack_from(order + "2h", header, 70)
+    qform_code, sform_code = struct.unpack_from(order + "2h", header, 252)
+    sform = np.reshape(struct.unpack_from(order + "12f", header, 280), (3, 4))
     return _NiftiHeader(
         sizes=tuple(sizes),
         order=order,
         datatype=datatype,
         bits=bits,
-        spacing=field(layout.pixdim)[1:4],
-        data_at=int(field(layout.vox_offset)[0]),
-        sform_axes=np.reshape(field(layout.sform), (3, 4))[:, :3] if has_sform else None,
+        spacing=struct.unpack_from(order + "3f", header, 80),
+        data_at=int(struct.unpack_from(order + "f", header, 108)[0]),
+        sform=sform if sform_code > 0 else None,
+        has_qform=qform_code > 0,
     )
 
 
-def _nifti_layout(path: Path, header: bytes) -> tuple[str, _NiftiLayout]:
-    for layout in (_NIFTI1, _NIFTI2):
-        for order in "<>":
-            if struct.unpack_from(order + "i", header)[0] == layout.size and header[
-                layout.magic_at : layout.magic_at + 2
-            ] in (b"n+", b"ni"):
-                return order, layout
+def _nifti_byte_order(path: Path, header: bytes) -> str:
+    if header[4:7] == b"n+2":
+        raise InputError(
+            f"{path.name} is a NIfTI-2 file, which VoxelFeat does not read.",
+            "Save it as NIfTI-1 or NRRD.",
+        )
+    for order in "<>":
+        if struct.unpack_from(order + "i", header)[0] == _NIFTI_SIZE and header[344:346] == b"n+":
+            return order
     raise InputError(f"{path.name} is not a NIfTI file.", "Check that it is the right file.")
 
 
-def _check_sform(path: Path, axes: np.ndarray) -> None:
-    _check_axes(path, axes)
+def _check_perpendicular(path: Path, axes: np.ndarray) -> None:
     if largest_cosine(axes) > LARGEST_NIFTI_SHEAR:
         raise GeometryError(
             f"{path.name} has axes that are not perpendicular, which NIfTI readers ignore.",

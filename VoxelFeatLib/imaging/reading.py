@@ -23,6 +23,7 @@ from VoxelFeatLib.imaging.headers import (
     check_scalar,
     cut_off,
     mark_not_finite,
+    orientation_notes,
 )
 from VoxelFeatLib.imaging.itk import geometry_of
 from VoxelFeatLib.imaging.volume import VOXEL_TYPES, Volume, guess_modality
@@ -78,6 +79,8 @@ def read_volume(
     geometry = geometry_of(image)
     del image  # the voxels are ours now
     voxels, notes = _finite(path, voxels, fill)
+    if _is_nifti(path):
+        notes += orientation_notes(path, geometry)
     return Volume(voxels, geometry, guess_modality(voxels, _modality(reader)), _stem(path), notes)
 
 
@@ -167,10 +170,14 @@ def _execute(path: Path, reader: SimpleITK.ImageFileReader) -> SimpleITK.Image:
         raise cut_off(path) from error
 
 
+def _is_nifti(path: Path) -> bool:
+    return path.name.lower().endswith(NIFTI_ENDINGS)
+
+
 def _array(path: Path, image: SimpleITK.Image) -> npt.NDArray[Any]:
     """Return a read-only view of the image's voxels, or a writeable copy."""
     view = SimpleITK.GetArrayViewFromImage(image)
-    if view.dtype.kind != "f" or not path.name.lower().endswith(NIFTI_ENDINGS):
+    if view.dtype.kind != "f" or not _is_nifti(path):
         return view
     copied = view.copy()
     mark_not_finite(path, copied)
