@@ -13,7 +13,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from VoxelFeatLib.field.interpolation import corner_weights, interpolate_axis, weighted_rows
+from VoxelFeatLib.field.interpolation import (
+    NodeUsage,
+    corner_weights,
+    interpolate_axis,
+    weighted_rows,
+)
 from VoxelFeatLib.field.network import FieldNetwork, apply_affine
 
 if TYPE_CHECKING:
@@ -29,9 +34,14 @@ class NodeGrid(nn.Module):
         geometry: the volume's.
         spacing: wanted distance of nodes, mm; never finer than the voxels, evenly fitted to the extent.
         latents: length of the latent vectors.
+
+    Attributes:
+        values: (nodes, latents), i fastest.
+        usage: set by an optimiser that wants to know how much a step used each node.
     """
 
     to_nodes: torch.Tensor
+    usage: NodeUsage | None = None
 
     def __init__(self, geometry: Geometry, spacing: float, latents: int) -> None:
         super().__init__()
@@ -48,7 +58,7 @@ class NodeGrid(nn.Module):
     def forward(self, ras: torch.Tensor) -> torch.Tensor:
         """Interpolated latent vectors at positions (N, 3), mm: (N, latents)."""
         rows, weights = corner_weights(apply_affine(self.to_nodes, ras), self.shape_kji)
-        return weighted_rows(self.values, rows, weights)
+        return weighted_rows(self.values, rows, weights, self.usage)
 
     def project_on(self, lattice: Lattice, weight: torch.Tensor) -> torch.Tensor:
         """Latents times weight (M, latents) on a regular box: (M, nk, nj, ni)."""

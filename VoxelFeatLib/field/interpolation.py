@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -37,42 +38,85 @@ def corner_weights(
     return first + offsets.reshape(-1), weights.reshape(-1, 8)
 
 
+@dataclass
+class NodeUsage:
+    """How much recent backward passes used every node: the diagonal by which a step is divided.
+
+    Attributes:
+        weights: (n,) sums of interpolation weights.
+        samples: number of positions.
+    """
+
+    weights: torch.Tensor
+    samples: int = 0
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.weights.zero_()
+        self.samples = 0
+
+
 class _WeightedRows(torch.autograd.Function):
     """sum_c weights[n, c] * nodes[rows[n, c]].
 
     embedding_bag computes it in one pass. Its own backward pass takes twenty times as long on a CPU as a
-    transposed sparse product, and needs no weights' gradient here.
+    transposed sparse product, and a gradient of the weights is not needed here.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, nodes: torch.Tensor, rows: torch.Tensor, weights: torch.Tensor
+        ctx: Any,
+        nodes: torch.Tensor,
+        rows: torch.Tensor,
+        weights: torch.Tensor,
+        usage: NodeUsage | None,
     ) -> torch.Tensor:
         ctx.save_for_backward(rows, weights)
         ctx.count = nodes.shape[0]
+        ctx.usage = usage
         return functional.embedding_bag(rows, nodes, per_sample_weights=weights, mode="sum")
 
     @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         rows, weights = ctx.saved_tensors
-        (gradient,) = gradients
-        if gradient.device.type == "cpu":
-            starts = range(0, rows.numel() + 1, rows.shape[1])
-            matrix = csr_matrix(
-                (weights.reshape(-1).numpy(), rows.reshape(-1).numpy(), starts),
-                shape=(rows.shape[0], ctx.count),
-            )
-            return torch.from_numpy(matrix.T @ gradient.numpy()), None, None
-        spread = (gradient[:, None] * weights[..., None]).reshape(-1, gradient.shape[1])
-        summed = gradient.new_zeros(ctx.count, gradient.shape[1])
-        return summed.index_add_(0, rows.reshape(-1), spread), None, None
+        if ctx.usage is not None:
+            ctx.usage.weights.scatter_add_(0, rows.reshape(-1), weights.reshape(-1))
+            ctx.usage.samples += rows.shape[0]
+        spread = _spread_cpu if rows.device.type == "cpu" else _spread
+        return spread(gradients[0], rows, weights, ctx.count), None, None, None
+
+
+def _spread_cpu(
+    gradient: torch.Tensor, rows: torch.Tensor, weights: torch.Tensor, count: int
+) -> torch.Tensor:
+    """The transposed product, (count, C)."""
+    starts = range(0, rows.numel() + 1, rows.shape[1])
+    matrix = csr_matrix(
+        (weights.reshape(-1).numpy(), rows.reshape(-1).numpy(), starts),
+        shape=(rows.shape[0], count),
+    )
+    return torch.from_numpy(matrix.T @ gradient.contiguous().numpy())
+
+
+def _spread(
+    gradient: torch.Tensor, rows: torch.Tensor, weights: torch.Tensor, count: int
+) -> torch.Tensor:
+    parts = (gradient[:, None] * weights[..., None]).reshape(-1, gradient.shape[1])
+    summed = gradient.new_zeros(count, gradient.shape[1])
+    return summed.index_add_(0, rows.reshape(-1), parts)
 
 
 def weighted_rows(
-    nodes: torch.Tensor, rows: torch.Tensor, weights: torch.Tensor
+    nodes: torch.Tensor,
+    rows: torch.Tensor,
+    weights: torch.Tensor,
+    usage: NodeUsage | None = None,
 ) -> torch.Tensor:
-    """Differentiable weighted sums of rows: nodes (n, C), rows and weights (N, 8) -> (N, C)."""
-    result: torch.Tensor = _WeightedRows.apply(nodes, rows, weights)
+    """Differentiable weighted sums of rows: nodes (n, C), rows and weights (N, 8) -> (N, C).
+
+    The backward pass adds to `usage`, where one is given.
+    """
+    result: torch.Tensor = _WeightedRows.apply(nodes, rows, weights, usage)
     return result
 
 

@@ -1,0 +1,240 @@
+"""Field files: one safetensors file of weights with a JSON header.
+
+The header, under the metadata key "voxelfeat", holds the format version, the kind ("field" or "checkpoint"),
+geometry, SHA-256 of the voxels, backbone and its fingerprint, network, and the fit's record. It is data only:
+nothing in a file is executed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from VoxelFeatLib.backbones.protocol import FeatureLevel
+from VoxelFeatLib.errors import FieldFileError
+from VoxelFeatLib.field.feature_field import FeatureField
+from VoxelFeatLib.field.grid import GridNetwork
+from VoxelFeatLib.field.network import FieldNetwork
+from VoxelFeatLib.field.nfnet import NFNetwork
+from VoxelFeatLib.imaging.atomic import replacing
+from VoxelFeatLib.imaging.geometry import Geometry
+
+if TYPE_CHECKING:
+    from VoxelFeatLib.imaging.volume import Volume
+
+FORMAT_VERSION = 1
+_KEY = "voxelfeat"
+
+NETWORKS: Mapping[str, type[FieldNetwork]] = MappingProxyType(
+    {"grid": GridNetwork, "nfnet": NFNetwork}
+)
+
+
+@dataclass(frozen=True)
+class FieldHeader:
+    """What a field file says of itself.
+
+    Attributes:
+        kind: "field", or "checkpoint" of an unfinished fit.
+        geometry: the volume's.
+        volume_sha256: of the voxels.
+        backbone: name of the backbone.
+        fingerprint: the backbone's fingerprint, with the hash of its weights.
+        network: name of the network.
+        settings: the network's arguments.
+        levels: the backbone's levels.
+        record: preset, seed and results of the fit; free JSON.
+    """
+
+    kind: str
+    geometry: Geometry
+    volume_sha256: str
+    backbone: str
+    fingerprint: str
+    network: str
+    settings: dict[str, Any]
+    levels: tuple[FeatureLevel, ...]
+    record: dict[str, Any]
+
+    def to_json(self) -> str:
+        """The header as text."""
+        return json.dumps(
+            {
+                "format": FORMAT_VERSION,
+                "kind": self.kind,
+                "shape_kji": self.geometry.shape_kji,
+                "ijk_to_ras": self.geometry.ijk_to_ras.tolist(),
+                "volume_sha256": self.volume_sha256,
+                "backbone": self.backbone,
+                "fingerprint": self.fingerprint,
+                "network": self.network,
+                "settings": self.settings,
+                "levels": [asdict(level) for level in self.levels],
+                "record": self.record,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> FieldHeader:
+        """The header of parsed text; KeyError, TypeError or ValueError where it is not one."""
+        shape = tuple(int(n) for n in values["shape_kji"])
+        return cls(
+            kind=str(values["kind"]),
+            geometry=Geometry((shape[0], shape[1], shape[2]), np.array(values["ijk_to_ras"], dtype=np.float64)),
+            volume_sha256=str(values["volume_sha256"]),
+            backbone=str(values["backbone"]),
+            fingerprint=str(values["fingerprint"]),
+            network=str(values["network"]),
+            settings=dict(values["settings"]),
+            levels=tuple(FeatureLevel(**level) for level in values["levels"]),
+            record=dict(values["record"]),
+        )
+
+
+def header_of(
+    field: FeatureField, volume: Volume, record: dict[str, Any], kind: str = "field"
+) -> FieldHeader:
+    """The header that describes a field of a volume."""
+    return FieldHeader(
+        kind,
+        volume.geometry,
+        volume.sha256(),
+        field.backbone,
+        field.fingerprint,
+        field.network.name,
+        field.network.settings(),
+        field.levels,
+        record,
+    )
+
+
+def save_field(
+    path: Path, field: FeatureField, volume: Volume, record: dict[str, Any]
+) -> None:
+    """Write a field file whole, or leave what was there.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written.
+    """
+    write_tensors(path, field.state_dict(), header_of(field, volume, record))
+
+
+def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], header: FieldHeader) -> None:
+    """Write tensors and header as one safetensors file, under a temporary name first."""
+    stored = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    with replacing(path) as temporary:
+        try:
+            save_file(stored, temporary, metadata={_KEY: header.to_json()})
+        except SafetensorError as error:
+            raise OSError(f"{path} could not be written: {error}") from error
+
+
+def read_header(path: Path) -> FieldHeader:
+    """Read only a file's header.
+
+    Raises:
+        FieldFileError: missing, damaged, foreign or newer file.
+    """
+    return _read(path, tensors=False)[0]
+
+
+def read_tensors(path: Path) -> tuple[FieldHeader, dict[str, torch.Tensor]]:
+    """Read header and tensors; errors as `read_header`."""
+    return _read(path, tensors=True)
+
+
+def load_field(
+    path: Path, volume: Volume | None = None, device: torch.device | str = "cpu"
+) -> tuple[FeatureField, FieldHeader]:
+    """Read a finished field.
+
+    Args:
+        path: the field file.
+        volume: where given, the field must be of this very volume.
+        device: where the weights go.
+
+    Raises:
+        FieldFileError: missing, damaged, foreign or newer file, unfinished fit, or another volume's field.
+    """
+    header, tensors = read_tensors(path)
+    if header.kind != "field":
+        raise FieldFileError(
+            f"{path} is the checkpoint of an unfinished fit; finish it with `voxelfeat fit --resume`."
+        )
+    if volume is not None:
+        check_volume(path, header, volume)
+    return build_field(path, header, tensors).to(device), header
+
+
+def check_volume(path: Path, header: FieldHeader, volume: Volume) -> None:
+    """Raise FieldFileError unless the header is of this volume: same place, same voxels."""
+    if not header.geometry.matches(volume.geometry):
+        raise FieldFileError(
+            f"{path} belongs to another volume ({_shape(header.geometry)}, not "
+            f"{_shape(volume.geometry)} voxels, or placed elsewhere); choose its own volume or fit anew."
+        )
+    if header.volume_sha256 != volume.sha256():
+        raise FieldFileError(
+            f"{path} belongs to a volume with other voxel values; choose its own volume or fit anew."
+        )
+
+
+def build_field(
+    path: Path, header: FieldHeader, tensors: Mapping[str, torch.Tensor]
+) -> FeatureField:
+    """Make the field of a header and fill it with tensors; FieldFileError where they do not fit."""
+    try:
+        network = NETWORKS[header.network](header.geometry, header.levels, **header.settings)
+        field = FeatureField(network, header.backbone, header.fingerprint)
+        field.load_state_dict(dict(tensors))
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise _damaged(path) from error
+    return field.eval().requires_grad_(False)
+
+
+def _read(path: Path, *, tensors: bool) -> tuple[FieldHeader, dict[str, torch.Tensor]]:
+    if not path.is_file():
+        raise FieldFileError(f"There is no field file {path}; fit one with `voxelfeat fit`.")
+    try:
+        with safe_open(path, framework="pt") as stored:
+            header = _header(path, stored.metadata())
+            names = list(stored.keys()) if tensors else []
+            return header, {name: stored.get_tensor(name) for name in names}
+    except SafetensorError as error:
+        raise _damaged(path) from error
+    except OSError as error:
+        raise FieldFileError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def _header(path: Path, metadata: dict[str, str] | None) -> FieldHeader:
+    text = (metadata or {}).get(_KEY)
+    if text is None:
+        raise FieldFileError(f"{path} is a safetensors file, but not one of VoxelFeat's.")
+    try:
+        values = json.loads(text)
+        version = int(values["format"])
+        if version > FORMAT_VERSION:
+            raise FieldFileError(
+                f"{path} was written by a newer VoxelFeat (format {version}); update VoxelFeat to open it."
+            )
+        return FieldHeader.from_json(values)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged(path) from error
+
+
+def _damaged(path: Path) -> FieldFileError:
+    return FieldFileError(f"{path} is damaged or not a field file; fit it again with `voxelfeat fit`.")
+
+
+def _shape(geometry: Geometry) -> str:
+    return " x ".join(str(n) for n in reversed(geometry.shape_kji))
+

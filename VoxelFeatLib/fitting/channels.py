@@ -1,0 +1,146 @@
+"""Statistics of a backbone's channels on a volume: scaling, expected deviation, principal axes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+
+from VoxelFeatLib.imaging.views import Augmentation, View
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from VoxelFeatLib.backbones.protocol import Backbone
+    from VoxelFeatLib.backbones.slicing import SliceRenderer
+    from VoxelFeatLib.imaging.views import ViewSampler
+
+# Eq. 1's epsilon.
+EPSILON = 1e-6
+_FEATURES_PER_PLANE = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelScaling:
+    """Mean and standard deviation of every channel, one (C,) pair a level."""
+
+    means: tuple[torch.Tensor, ...]
+    stds: tuple[torch.Tensor, ...]
+
+    def standardise(self, features: torch.Tensor, level: int) -> torch.Tensor:
+        """Features (..., C) of one level with mean 0 and deviation 1."""
+        return (features - self.means[level]) / self.stds[level]
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelStatistics:
+    """What the objective and the warm start need to know of the channels.
+
+    Attributes:
+        scaling: mean and deviation.
+        weights: 1 / (w_i + eps) of Eq. 1 for standardised channels, (C,) a level.
+        covariances: of standardised channels, (C, C) a level.
+    """
+
+    scaling: ChannelScaling
+    weights: tuple[torch.Tensor, ...]
+    covariances: tuple[torch.Tensor, ...]
+
+    def basis(self, level: int, latents: int) -> torch.Tensor:
+        """Principal axes B (C, latents) in the objective's metric W: B' W B = 1.
+
+        With them a step against the gradient in latent space is a step against the error itself.
+        """
+        root = self.weights[level].sqrt()
+        covariance = root[:, None] * self.covariances[level] * root
+        _, vectors = torch.linalg.eigh(covariance.double().cpu())
+        axes = vectors.flip(1)[:, :latents].to(root)
+        return axes / root[:, None]
+
+
+class ChannelMeasure:
+    """Estimates the statistics from random planes, each plain and with several augmentations.
+
+    sigma_i is the root mean square difference of channel i between an augmented view and the plain view of
+    the same plane, both at the augmented view's cell centres; w_i = sigma_i / (mean sigma_i + eps).
+    """
+
+    def __init__(
+        self, sampler: ViewSampler, renderer: SliceRenderer, backbone: Backbone
+    ) -> None:
+        self._sampler = sampler
+        self._renderer = renderer
+        self._backbone = backbone
+        levels, device = backbone.levels, renderer.device
+        self._features: list[list[torch.Tensor]] = [[] for _ in levels]
+        self._squares = [torch.zeros(level.channels, device=device) for level in levels]
+        self._counts = [0] * len(levels)
+
+    @torch.no_grad()
+    def add_plane(self, augmentations: int, rng: np.random.Generator) -> None:
+        """Measure one more random plane."""
+        frame = self._sampler.draw(rng).frame
+        plain = View(frame, Augmentation.none(frame.shape))
+        reference = self._maps(plain)
+        for level, maps in enumerate(reference):
+            stride = max(1, maps[0].numel() // _FEATURES_PER_PLANE)
+            self._features[level].append(maps.flatten(1).T[::stride])
+        for _ in range(augmentations):
+            view = self._sampler.augment(frame, rng)
+            for level, maps in enumerate(self._maps(view)):
+                difference = _matched_difference(maps, reference[level], view)
+                self._squares[level] += difference.square().sum(0)
+                self._counts[level] += difference.shape[0]
+
+    def result(self) -> ChannelStatistics:
+        """The statistics of all planes so far."""
+        features = [torch.cat(parts) for parts in self._features]
+        return _statistics(features, self._squares, self._counts)
+
+    def _maps(self, view: View) -> list[torch.Tensor]:
+        """A view's feature maps (C, G, G), one a level."""
+        return [maps[0] for maps in self._backbone(self._renderer.image(view)[None])]
+
+
+def _statistics(
+    features: list[torch.Tensor], squares: list[torch.Tensor], counts: list[int]
+) -> ChannelStatistics:
+    means = tuple(f.mean(0) for f in features)
+    # A channel that never changes keeps the scale 1.
+    stds = tuple(torch.where(f.std(0) > EPSILON, f.std(0), 1.0) for f in features)
+    scaling = ChannelScaling(means, stds)
+    sigmas = [
+        (s / max(n, 1)).sqrt() / std for s, n, std in zip(squares, counts, stds, strict=True)
+    ]
+    mean_sigma = torch.cat(sigmas).mean()
+    weights = tuple(_weight(sigma, mean_sigma) for sigma in sigmas)
+    covariances = tuple(
+        (z.T @ z) / z.shape[0]
+        for z in (scaling.standardise(f, i) for i, f in enumerate(features))
+    )
+    return ChannelStatistics(scaling, weights, covariances)
+
+
+def _weight(sigma: torch.Tensor, mean_sigma: torch.Tensor) -> torch.Tensor:
+    """1 / (w + eps), bounded: a channel that augmentations never change must not outweigh all others."""
+    w = sigma / (mean_sigma + EPSILON)
+    return 1 / (w.clamp(min=0.1) + EPSILON)
+
+
+def _matched_difference(augmented: torch.Tensor, plain: torch.Tensor, view: View) -> torch.Tensor:
+    """Augmented minus plain features at the augmented cells inside the base slice, (n, C)."""
+    cells = augmented.shape[-1]
+    centres = (torch.arange(cells, dtype=torch.float64) + 0.5) / cells
+    r, q = view.slice_coordinates(centres.numpy(), centres.numpy())
+    height, width = view.frame.shape
+    # The plain view's input coordinates in [-1, 1].
+    y = torch.from_numpy(2 * (r + 0.5) / height - 1).to(plain)
+    x = torch.from_numpy(2 * (q + 0.5) / width - 1).to(plain)
+    inside = (y.abs() <= 1)[:, None] & (x.abs() <= 1)[None, :]
+    points = torch.stack(torch.broadcast_tensors(x[None, :], y[:, None]), dim=-1)
+    matched = functional.grid_sample(
+        plain[None], points[None], padding_mode="border", align_corners=False
+    )[0]
+    return (augmented - matched)[:, inside].T

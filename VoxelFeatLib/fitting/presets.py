@@ -1,0 +1,180 @@
+"""Fit presets: every number of a fit, as data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from VoxelFeatLib.errors import InputError
+from VoxelFeatLib.fitting.objective import ObjectiveWeights
+
+
+@dataclass(frozen=True)
+class GridSettings:
+    """Size of a `grid` network.
+
+    Attributes:
+        spacing: distance of nodes in cells, from the finest level to the coarsest.
+        latents: most latent channels a level, likewise; a backbone's further levels take the last.
+        most_values: upper bound on all nodes' values together; spacings grow evenly to respect it.
+        slices: most orthogonal slices per axis for the warm start.
+    """
+
+    spacing: tuple[float, ...] = (0.5, 0.5, 0.4)
+    latents: tuple[int, ...] = (10, 12, 32)
+    most_values: int = 64_000_000
+    slices: int = 128
+
+
+@dataclass(frozen=True)
+class NFNetSettings:
+    """Size of an `nfnet` network: models of residual blocks, each serving some levels.
+
+    Attributes:
+        width: neurons of every hidden layer.
+        blocks: residual blocks of two layers.
+        frequencies: Fourier frequencies an axis.
+    """
+
+    width: int = 768
+    blocks: int = 10
+    frequencies: int = 32
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Everything that decides a fit but volume, backbone, seed and device.
+
+    Attributes:
+        name: for the command line.
+        summary: one line for people.
+        network: "grid" or "nfnet".
+        views: distinct random views encoded in all.
+        pool: views kept for training; the oldest leave first.
+        first_views: views encoded before the first step.
+        fill: fraction of the steps over which all further views arrive.
+        steps: optimiser steps.
+        windows: windows of cells in a step, each from a random view of the pool.
+        window: side of a window, in cells of the coarsest level.
+        samples: pairs of stride and K; a cell is compared with the mean of K x K jittered positions.
+        learning_rate: largest step.
+        warm_up: fraction of the steps with a linearly growing learning rate; then cosine.
+        final_rate: fraction of the learning rate at the end.
+        planes, augmentations: for the channels' expected deviation (w_i).
+        heldout_views: views of the held-out measure.
+        objective: factors of the objective's terms.
+    """
+
+    name: str
+    summary: str
+    network: Literal["grid", "nfnet"]
+    views: int
+    pool: int
+    first_views: int
+    fill: float
+    steps: int
+    windows: int
+    window: int
+    learning_rate: float
+    warm_up: float = 0.0
+    final_rate: float = 0.0
+    samples: tuple[tuple[int, int], ...] = ((4, 2), (8, 2), (16, 4))
+    planes: int = 32
+    augmentations: int = 4
+    heldout_views: int = 8
+    objective: ObjectiveWeights = ObjectiveWeights()
+    grid: GridSettings = GridSettings()
+    nfnet: NFNetSettings = NFNetSettings()
+
+    def samples_at(self, stride: int) -> int:
+        """K of a stride; strides between the listed ones take the next finer one's."""
+        return [k for s, k in self.samples if s <= stride or s == self.samples[0][0]][-1]
+
+    def views_at(self, step: int) -> int:
+        """How many views have been encoded when a step starts."""
+        later = self.views - self.first_views
+        share = min(1.0, step / max(1.0, self.fill * self.steps))
+        return self.first_views + int(later * share)
+
+    def rate_at(self, step: int) -> float:
+        """Learning rate of a step: linear warm-up, then cosine to `final_rate`."""
+        warm = self.warm_up * self.steps
+        if step < warm:
+            return self.learning_rate * (step + 1) / warm
+        done = (step - warm) / max(1.0, self.steps - warm)
+        return self.learning_rate * (
+            self.final_rate + (1 - self.final_rate) * (1 + math.cos(math.pi * done)) / 2
+        )
+
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {
+        preset.name: preset
+        for preset in (
+            Preset(
+                name="fast",
+                summary="For a CPU: feature grids, a hundred views, minutes.",
+                network="grid",
+                views=96,
+                pool=96,
+                first_views=12,
+                fill=0.6,
+                steps=600,
+                windows=12,
+                window=8,
+                learning_rate=1.0,
+                final_rate=0.1,
+                planes=8,
+                augmentations=2,
+                heldout_views=6,
+            ),
+            Preset(
+                name="balanced",
+                summary="For a GPU: finer feature grids, a thousand views.",
+                network="grid",
+                views=1000,
+                pool=400,
+                first_views=32,
+                fill=0.8,
+                steps=4000,
+                windows=32,
+                window=8,
+                learning_rate=1.0,
+                final_rate=0.02,
+                grid=GridSettings(
+                    latents=(16, 24, 64), most_values=256_000_000, slices=256
+                ),
+            ),
+            Preset(
+                name="paper",
+                summary="The published recipe: NFNet, 300 epochs of 200 fresh views.",
+                network="nfnet",
+                views=60_000,
+                pool=1,
+                first_views=1,
+                fill=1.0,
+                steps=60_000,
+                windows=4,
+                window=16,
+                learning_rate=0.002,
+                warm_up=10 / 300,
+            ),
+        )
+    }
+)
+
+
+def preset_named(name: str) -> Preset:
+    """The named preset.
+
+    Raises:
+        InputError: no preset has that name.
+    """
+    try:
+        return PRESETS[name]
+    except KeyError:
+        known = ", ".join(PRESETS)
+        raise InputError(f"There is no preset named “{name}”; choose one of: {known}.") from None

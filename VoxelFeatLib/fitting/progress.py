@@ -1,0 +1,98 @@
+"""What a fit reports, and how long it will still take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from VoxelFeatLib.fitting.presets import Preset
+
+Agreement = Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class FitProgress:
+    """The state of a fit after a piece of work.
+
+    Attributes:
+        stage: what is being done, for people.
+        step, steps: optimiser steps taken and to take.
+        fraction: of the whole work, 0 to 1, by expected time.
+        seconds_left: expected.
+        losses: terms of the objective at this step; empty outside training.
+        heldout: cosine and explained variance of the field by level name; empty before the first field.
+        upsampling: the same for trilinear upsampling of the first slicing axis' features.
+        usable: whether the field can be queried.
+    """
+
+    stage: str
+    step: int
+    steps: int
+    fraction: float
+    seconds_left: float
+    losses: Mapping[str, float] = field(default_factory=dict)
+    heldout: Agreement = field(default_factory=dict)
+    upsampling: Agreement = field(default_factory=dict)
+    usable: bool = False
+
+
+class Pace:
+    """Measures how long each kind of work takes and foretells the rest.
+
+    Args:
+        preset: decides how many optimiser steps and views there are.
+        units: number of pieces of every other kind of work.
+    """
+
+    # Before the first of a kind was measured: one encoded view as the unit, a step as two of them.
+    _GUESSES = {"planes": 1.0, "slices": 1.0, "views": 1.0, "steps": 2.0}
+
+    def __init__(self, preset: Preset, units: Mapping[str, int]) -> None:
+        self._preset = preset
+        self._left = dict(units)
+        self._left["views"] = preset.views + preset.heldout_views
+        self._left["steps"] = preset.steps
+        self._seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+        self.elapsed = 0.0
+
+    def start(self) -> None:
+        """Start the clock."""
+        self._last = time.perf_counter()
+
+    def resume(self, elapsed: float, step: int) -> None:
+        """Go on after work that an earlier process did."""
+        self.elapsed = elapsed
+        kept = min(self._preset.pool, self._preset.views_at(step))
+        self._left = {
+            "views": self._preset.views - self._preset.views_at(step) + kept,
+            "steps": self._preset.steps - step,
+        }
+
+    def done(self, kind: str) -> None:
+        """One piece of a kind is done; whatever time passed since the last one was its."""
+        now = time.perf_counter()
+        spent, self._last = now - self._last, now
+        self.elapsed += spent
+        self._left[kind] = max(0, self._left.get(kind, 0) - 1)
+        known = self._seconds.get(kind)
+        self._seconds[kind] = spent if known is None else 0.9 * known + 0.1 * spent
+
+    @property
+    def seconds_left(self) -> float:
+        """Expected seconds until the end."""
+        measured = [self._seconds[k] for k in self._GUESSES if k in self._seconds and k != "steps"]
+        unit = max(measured, default=0.1)
+        return sum(
+            count * self._seconds.get(kind, self._GUESSES[kind] * unit)
+            for kind, count in self._left.items()
+        )
+
+    @property
+    def fraction(self) -> float:
+        """Share of the whole time that has passed."""
+        total = self.elapsed + self.seconds_left
+        return self.elapsed / total if total > 0 else 1.0

@@ -1,0 +1,114 @@
+"""One optimiser step: windows of cells and patches in, losses out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from VoxelFeatLib.fitting import objective
+from VoxelFeatLib.fitting.objective import CellBatch, Window
+from VoxelFeatLib.fitting.streams import Stream, generator_for
+from VoxelFeatLib.fitting.views import ViewEncoder, ViewPool
+
+if TYPE_CHECKING:
+    from VoxelFeatLib.field.network import FieldNetwork
+    from VoxelFeatLib.fitting.optimisers import Optimiser
+    from VoxelFeatLib.fitting.presets import Preset
+    from VoxelFeatLib.fitting.views import EncodedView
+    from VoxelFeatLib.imaging.views import ViewSampler
+
+# Patches of a step for total variation and blur.
+_PATCHES = 2
+
+
+class Trainer:
+    """Trains a network on a growing pool of views.
+
+    Args:
+        network: trained in place.
+        optimiser: steps it.
+        encoder: encodes new views.
+        sampler: draws them.
+        weights: the objective's 1 / (w_i + eps), one (C,) a level.
+        preset: numbers of the fit.
+        seed: decides views, windows and jitter.
+    """
+
+    def __init__(
+        self,
+        network: FieldNetwork,
+        optimiser: Optimiser,
+        encoder: ViewEncoder,
+        sampler: ViewSampler,
+        weights: tuple[torch.Tensor, ...],
+        preset: Preset,
+        seed: int,
+    ) -> None:
+        self.network = network
+        self.optimiser = optimiser
+        self.encoder = encoder
+        self.sampler = sampler
+        self.weights = weights
+        self.preset = preset
+        self.seed = seed
+        self.pool = ViewPool(preset.pool)
+        self.views = 0
+
+    def add_view(self) -> None:
+        """Draw, encode and pool the next view."""
+        rng = generator_for(self.seed, Stream.VIEWS, self.views)
+        self.pool.add(self.views, self.encoder.encode(self.sampler.draw(rng)))
+        self.views += 1
+
+    def skip_to(self, step: int) -> None:
+        """Leave out the views that a resumed fit's pool no longer holds."""
+        self.views = max(0, self.preset.views_at(max(0, step - 1)) - self.preset.pool)
+
+    def step(self, number: int) -> dict[str, float]:
+        """Take optimiser step `number`; the objective's weighted terms."""
+        rng = generator_for(self.seed, Stream.STEPS, number)
+        generator = torch.Generator().manual_seed(int(rng.integers(1 << 62)))
+        picks = [self._pick(generator) for _ in range(self.preset.windows)]
+        patches = torch.stack(
+            [objective.gather_patch(view, generator) for view, _ in picks[:_PATCHES]]
+        )
+        terms: dict[str, torch.Tensor] = {}
+        for level, samples in enumerate(self.encoder.samples):
+            batch = objective.merge(
+                [objective.gather_cells(v, level, w, samples, generator) for v, w in picks]
+            )
+            for name, value in self._level_terms(level, batch, patches).items():
+                terms[name] = terms[name] + value if name in terms else value
+        total = torch.stack(list(terms.values())).sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step(self.preset.rate_at(number))
+        return {name: float(value.detach()) for name, value in terms.items()}
+
+    def _level_terms(
+        self, level: int, batch: CellBatch, patches: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """One level's terms; cells and patches go through the network together."""
+        count, samples = batch.positions.shape[:2]
+        positions = torch.cat([batch.positions.reshape(-1, 3), patches.reshape(-1, 3)])
+        features = self.network.level(positions, level)
+        points = features[count * samples :].view(*patches.shape[:3], -1)
+        factors = self.preset.objective
+        terms = {
+            "variation": factors.variation * objective.variation(points),
+            "blur": factors.blur * objective.blur(points),
+        }
+        if count:  # windows can fall wholly outside the volume
+            rendered = features[: count * samples].view(count, samples, -1).mean(1)
+            terms["agreement"] = objective.agreement(rendered, batch.targets, self.weights[level])
+            terms["magnitude"] = factors.magnitude * objective.magnitude(rendered, batch.targets)
+        return terms
+
+    def _pick(self, generator: torch.Generator) -> tuple[EncodedView, Window]:
+        """A random window of a random view of the pool."""
+        number = int(torch.randint(len(self.pool.views), (), generator=generator))
+        view = self.pool.views[number]
+        cells = view.targets[-1].shape[0]
+        side = min(self.preset.window, cells)
+        corner = torch.randint(cells - side + 1, (2,), generator=generator)
+        return view, Window(int(corner[0]), int(corner[1]), side)
