@@ -1,0 +1,370 @@
+"""From a head to masks: adaptive, any-time, cancellable.
+
+Model. Everything runs in the caller's thread, inside a generator: between two chunks nothing runs,
+so whoever stops asking has stopped the work, and no lock is needed. ``cancelled`` is asked before
+every piece of work, each of which takes some tens of milliseconds at most; when it says True the
+generator ends without a final chunk. Chunks may be shown as they come; a later chunk replaces what
+earlier ones said about its voxels. The last one is marked ``final``: then all is said.
+
+Order. First the visible extents at full resolution; then the whole box as blocks; then, nearest to
+what is visible first, those tiles in which the block answer was not sure.
+
+Exactness. A block whose logits cannot change sign (see blocks.py) is answered as a whole; every
+other voxel is evaluated. So the answer can differ from brute force only where the field swings
+within one block by more than the block's corners and their neighbours show.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from VoxelFeatLib.field.lattice import Lattice
+from VoxelFeatLib.segmenting.blocks import BlockBounds
+
+if TYPE_CHECKING:
+    from VoxelFeatLib.field.feature_field import FeatureField
+    from VoxelFeatLib.imaging.volume import Volume
+    from VoxelFeatLib.segmenting.probe import AffineHead, Head
+
+Mask = npt.NDArray[np.bool_]
+Array = npt.NDArray[np.float32]
+Triple = tuple[int, int, int]
+
+# Blocks are this many voxels long along the axes of the finest spacing.
+_BLOCK = 4
+# Blocks of a tile along every axis: with the above one tile takes a few milliseconds.
+_TILE = 16
+# Voxels, lattice points or values (voxels times channels) between two looks at ``cancelled``.
+_VOXELS_AT_ONCE = 1 << 24
+_POINTS_AT_ONCE = 1 << 18
+_VALUES_AT_ONCE = 1 << 23
+
+
+@dataclass(frozen=True)
+class Extent:
+    """A box of voxels, start included, stop excluded; one voxel thick for a slice."""
+
+    start_kji: Triple
+    stop_kji: Triple
+
+    @property
+    def shape(self) -> Triple:
+        """Number of voxels along k, j, i; 0 where it is empty."""
+        k, j, i = (max(0, b - a) for a, b in zip(self.start_kji, self.stop_kji, strict=True))
+        return k, j, i
+
+    @property
+    def size(self) -> int:
+        """Number of voxels."""
+        return math.prod(self.shape)
+
+    @property
+    def slices(self) -> tuple[slice, slice, slice]:
+        """The extent as numpy takes it."""
+        k, j, i = (slice(a, b) for a, b in zip(self.start_kji, self.stop_kji, strict=True))
+        return k, j, i
+
+    def clipped(self, other: Extent) -> Extent:
+        """Return the voxels both share; its size is 0 when there are none."""
+        start = tuple(map(max, self.start_kji, other.start_kji))
+        stop = tuple(map(min, self.stop_kji, other.stop_kji))
+        return Extent((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """A part of the answer.
+
+    Attributes:
+        extent: Which voxels.
+        mask: (K, J, I) of the extent's shape.
+        final: Whether this is the last chunk, after which every voxel of the box is answered.
+    """
+
+    extent: Extent
+    mask: Mask
+    final: bool
+
+
+@dataclass(frozen=True)
+class InferenceReport:
+    """How much work an answer took.
+
+    Attributes:
+        evaluated: Positions at which the field was evaluated, visible extents included.
+        total: Voxels of the box.
+    """
+
+    evaluated: int
+    total: int
+
+
+class VolumeInference:
+    """Masks of one volume under any head. Make a new one when the field has changed.
+
+    Args:
+        field: The volume's feature field.
+        volume: The volume; its voxels must not change.
+    """
+
+    def __init__(self, field: FeatureField, volume: Volume) -> None:
+        self.field = field
+        self.volume = volume
+        self.whole = Extent((0, 0, 0), volume.geometry.shape_kji)
+        spacing = volume.geometry.spacing[::-1]
+        # Blocks are about cubes: fewer voxels along the axis of thick slices.
+        k, j, i = (max(1, round(_BLOCK * float(spacing.min() / step))) for step in spacing)
+        self.block_kji: Triple = (k, j, i)
+
+    def masks(
+        self,
+        head: Head,
+        *,
+        visible: Sequence[Extent] = (),
+        box: Extent | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Generator[Chunk, None, InferenceReport]:
+        """Answer the visible extents, then the whole box; see the module's description.
+
+        Args:
+            head: The probe.
+            visible: What the user looks at; the parts inside the box come first, in this order.
+            box: Nothing is evaluated, or said, outside of it. None: the whole volume.
+            cancelled: Asked between pieces of work; True ends the generator.
+
+        Returns:
+            As the generator's value: how much was evaluated.
+        """
+        box = self.whole if box is None else box.clipped(self.whole)
+        evaluated = 0
+        if not box.size:
+            return InferenceReport(evaluated, box.size)
+        shown = [part for part in (extent.clipped(box) for extent in visible) if part.size]
+        for extent in shown:
+            mask = np.empty(extent.shape, dtype=bool)
+            for piece in self._pieces(extent, head):
+                if cancelled():
+                    return InferenceReport(evaluated, box.size)
+                mask[_inside(piece, extent)] = self._logits(head, piece) > 0
+                evaluated += piece.size
+            yield Chunk(extent, mask, final=False)
+        if head.affine is None:
+            rest = self._everywhere(head, box, shown, cancelled)
+        else:
+            rest = self._blockwise(head.affine, box, shown, cancelled)
+        return InferenceReport(evaluated + (yield from rest), box.size)
+
+    def mask(self, head: Head, box: Extent | None = None) -> tuple[Mask, InferenceReport]:
+        """Answer at once: (K, J, I) mask of the whole volume, False outside the box."""
+        result = np.zeros(self.whole.shape, dtype=bool)
+        steps = self.masks(head, box=box)
+        while True:
+            try:
+                chunk = next(steps)
+            except StopIteration as end:
+                return result, end.value
+            result[chunk.extent.slices] = chunk.mask
+
+    def brute_force(self, head: Head, box: Extent | None = None) -> Mask:
+        """Evaluate every voxel: (K, J, I) mask of the whole volume, False outside the box."""
+        box = self.whole if box is None else box.clipped(self.whole)
+        result = np.zeros(self.whole.shape, dtype=bool)
+        for piece in self._pieces(box, head):
+            result[piece.slices] = self._logits(head, piece) > 0
+        return result
+
+    def logits_at(self, head: Head, ras: npt.ArrayLike) -> Array:
+        """Evaluate any positions, (N, 3) RAS mm, such as an oblique plane's: (N,) logits."""
+        positions = np.asarray(ras, dtype=np.float64).reshape(-1, 3)
+        result = np.empty(len(positions), dtype=np.float32)
+        affine = head.affine
+        most = _POINTS_AT_ONCE if affine else max(1, _VALUES_AT_ONCE // self.field.channels)
+        for first in range(0, len(positions), most):
+            part = slice(first, first + most)
+            points = torch.as_tensor(positions[part], dtype=torch.float32, device=self.field.device)
+            intensity = self.volume.intensity_at(positions[part])
+            if affine:
+                values = _numpy(self.field.project(points, *_folded(affine))[:, 0])
+                result[part] = values + affine.intensity_weight * intensity
+            else:
+                result[part] = _combined(head, self.field.features(points), intensity)
+        return result
+
+    def mask_at(self, head: Head, ras: npt.ArrayLike) -> Mask:
+        """Tell for (N, 3) RAS mm which are in the segment; positions outside the volume are not."""
+        positions = np.asarray(ras, dtype=np.float64).reshape(-1, 3)
+        result = self.volume.geometry.contains(positions)
+        result[result] = self.logits_at(head, positions[result]) > 0
+        return result
+
+    # ------------------------------------------------------------------ full resolution
+
+    def _logits(self, head: Head, extent: Extent) -> Array:
+        """Logits of every voxel of an extent."""
+        lattice = Lattice.of_voxels(extent.start_kji, extent.stop_kji)
+        intensity = self.volume.intensity_window(self.volume.voxels[extent.slices])
+        affine = head.affine
+        if affine is None:
+            features = self.field.features_on(lattice).flatten(end_dim=-2)
+            return _combined(head, features, intensity.ravel()).reshape(extent.shape)
+        values = _numpy(self.field.project_on(lattice, *_folded(affine))[0])
+        intensity *= affine.intensity_weight
+        intensity += values
+        return intensity
+
+    def _pieces(self, extent: Extent, head: Head) -> Iterator[Extent]:
+        """Cut an extent into slabs that are evaluated at once."""
+        most = _POINTS_AT_ONCE
+        if head.affine is None:
+            most = min(most, max(1, _VALUES_AT_ONCE // self.field.channels))
+        # Rows first, so that even one slice of many channels stays bounded.
+        rows = max(1, most // max(1, extent.shape[2]))
+        planes = max(1, rows // max(1, extent.shape[1]))
+        yield from _cut(extent, (planes, min(rows, max(1, extent.shape[1])), extent.shape[2]))
+
+    def _everywhere(
+        self, head: Head, box: Extent, shown: Sequence[Extent], cancelled: Callable[[], bool]
+    ) -> Generator[Chunk, None, int]:
+        """Evaluate every voxel, tile by tile: what is left to do when no bound is known."""
+        tile = tuple(_TILE * n for n in self.block_kji)
+        tiles = self._nearest_first(list(_cut(box, tile)), box, shown)
+        for number, extent in enumerate(tiles, start=1):
+            mask = np.empty(extent.shape, dtype=bool)
+            for piece in self._pieces(extent, head):
+                if cancelled():
+                    return 0
+                mask[_inside(piece, extent)] = self._logits(head, piece) > 0
+            yield Chunk(extent, mask, final=number == len(tiles))
+        return box.size
+
+    # ------------------------------------------------------------------ blocks
+
+    def _blockwise(
+        self,
+        head: AffineHead,
+        box: Extent,
+        shown: Sequence[Extent],
+        cancelled: Callable[[], bool],
+    ) -> Generator[Chunk, None, int]:
+        """Answer whole blocks where that is safe, then the voxels of all others."""
+        blocks = Extent(
+            _per_axis(lambda a, n: a // n, box.start_kji, self.block_kji),
+            _per_axis(lambda b, n: -(-b // n), box.stop_kji, self.block_kji),
+        )
+        start = _per_axis(lambda b, n: b * n, blocks.start_kji, self.block_kji)
+        shape = _per_axis(lambda b, _: b + 1, blocks.shape, self.block_kji)
+        lattice = Lattice(_reversed(start), _reversed(self.block_kji), shape)
+        corners = np.empty(shape, dtype=np.float32)
+        for planes, slab in lattice.slabs(_POINTS_AT_ONCE):
+            if cancelled():
+                return corners.size
+            corners[planes] = _numpy(self.field.project_on(slab, *_folded(head))[0])
+        low, high = self._bounds(corners, head.intensity_weight, blocks.slices)
+        unsure = (low <= 0) & (high > 0)
+        tiles = self._nearest_first(self._unsure_parts(unsure, blocks, box), box, shown)
+        planes_at_once = max(1, _VOXELS_AT_ONCE // math.prod(box.shape[1:]))
+        slabs = list(_cut(box, (planes_at_once, *box.shape[1:])))
+        for number, extent in enumerate(slabs, start=1):
+            if cancelled():
+                return corners.size
+            mask = self._to_voxels(low + high > 0, blocks, extent)
+            yield Chunk(extent, mask, final=not tiles and number == len(slabs))
+        for number, extent in enumerate(tiles, start=1):
+            if cancelled():
+                return corners.size
+            mask = self._logits(head, extent) > 0
+            yield Chunk(extent, mask, final=number == len(tiles))
+        return corners.size + sum(extent.size for extent in tiles)
+
+    @cached_property
+    def _bounds(self) -> BlockBounds:
+        return BlockBounds(self.volume, self.block_kji)
+
+    def _unsure_parts(self, unsure: Mask, blocks: Extent, box: Extent) -> list[Extent]:
+        """The smallest extent, in voxels of the box, around the unsure blocks of every tile."""
+        parts = []
+        for tile in _cut(Extent((0, 0, 0), blocks.shape), (_TILE, _TILE, _TILE)):
+            inside = unsure[tile.slices]
+            if not inside.any():
+                continue
+            used = [np.flatnonzero(inside.any(axis=other)) for other in ((1, 2), (0, 2), (0, 1))]
+            corner = np.add(tile.start_kji, blocks.start_kji)
+            first = (corner + [u[0] for u in used]) * self.block_kji
+            stop = (corner + [u[-1] + 1 for u in used]) * self.block_kji
+            parts.append(Extent(_triple(first.tolist()), _triple(stop.tolist())).clipped(box))
+        return parts
+
+    def _to_voxels(self, answers: Mask, blocks: Extent, extent: Extent) -> Mask:
+        """Blow block answers up to the voxels of an extent."""
+        index = [
+            np.arange(a, b) // n - first
+            for a, b, n, first in zip(
+                extent.start_kji, extent.stop_kji, self.block_kji, blocks.start_kji, strict=True
+            )
+        ]
+        return np.asarray(answers[index[0]][:, index[1]][:, :, index[2]])
+
+    def _nearest_first(
+        self, extents: list[Extent], box: Extent, shown: Sequence[Extent]
+    ) -> list[Extent]:
+        """Sort by the distance in mm from where the visible extents meet."""
+        focus = [(a + b) / 2 for a, b in zip(box.start_kji, box.stop_kji, strict=True)]
+        for extent in shown:
+            for axis, size in enumerate(extent.shape):
+                if size == 1:  # a slice says where the user looks along its normal
+                    focus[axis] = extent.start_kji[axis] + 0.5
+        spacing = self.volume.geometry.spacing[::-1]
+
+        def distance(extent: Extent) -> float:
+            middle = (np.array(extent.start_kji) + extent.stop_kji) / 2
+            return float(np.linalg.norm((middle - focus) * spacing))
+
+        return sorted(extents, key=distance)
+
+
+def _combined(head: Head, features: torch.Tensor, intensity: Array) -> Array:
+    return _numpy(head.logits(features, torch.from_numpy(intensity).to(features)))
+
+
+def _folded(head: AffineHead) -> tuple[torch.Tensor, torch.Tensor]:
+    return head.weight[None], torch.tensor([head.bias], dtype=torch.float32)
+
+
+def _numpy(values: torch.Tensor) -> Array:
+    return np.asarray(values.float().cpu().numpy())
+
+
+def _cut(extent: Extent, size: Sequence[int]) -> Iterator[Extent]:
+    """Cut into pieces of at most this size, in array order."""
+    starts = (
+        range(a, b, n) for a, b, n in zip(extent.start_kji, extent.stop_kji, size, strict=True)
+    )
+    for start in product(*starts):
+        stop = [a + n for a, n in zip(start, size, strict=True)]
+        yield Extent(_triple(start), _triple(stop)).clipped(extent)
+
+
+def _inside(part: Extent, extent: Extent) -> tuple[slice, ...]:
+    bounds = zip(part.start_kji, part.stop_kji, extent.start_kji, strict=True)
+    return tuple(slice(a - first, b - first) for a, b, first in bounds)
+
+
+def _per_axis(rule: Callable[[int, int], int], values: Triple, sizes: Triple) -> Triple:
+    return _triple([rule(a, n) for a, n in zip(values, sizes, strict=True)])
+
+
+def _triple(values: Sequence[int]) -> Triple:
+    return values[0], values[1], values[2]
+
+
+def _reversed(values: Triple) -> tuple[float, float, float]:
+    return float(values[2]), float(values[1]), float(values[0])

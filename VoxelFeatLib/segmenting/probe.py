@@ -1,0 +1,273 @@
+"""Probes: linear heads on x = [features, intensity] that give a logit for every position.
+
+Two fits, two heads. ``fit_whitened`` answers clicks: a logistic regression in the volume's
+whitened feature space, solved to its optimum by Newton's method in milliseconds, with random
+samples of the volume as weak negatives. ``fit_layernorm`` is the paper's probe (LayerNorm, linear
+map, sigmoid), trained on many labelled voxels; refinement uses it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.linalg import cho_factor, cho_solve
+from scipy.special import expit
+
+from VoxelFeatLib.errors import InputError
+
+if TYPE_CHECKING:
+    from VoxelFeatLib.segmenting.statistics import FeatureStatistics
+
+FloatArray = npt.NDArray[np.float64]
+
+# The ridge of a fit in whitened space: a Gaussian prior on the direction.
+_RIDGE = 1.0
+# Total weight of the background samples, in clicks.
+_BACKGROUND_WEIGHT = 1.0
+# A click that comes out wrong counts this many times more, at most so often.
+_INSISTENCE, _MOST_ROUNDS = 4.0, 6
+# The paper's settings; an epoch is one pass over the samples.
+_LEARNING_RATE, _EPOCHS, _BATCH = 0.01, 200, 8192
+_LAYER_NORM_EPS = 1e-5
+
+
+class Head(Protocol):
+    """What turns features and intensities into logits; positive means: in the segment."""
+
+    @property
+    def affine(self) -> AffineHead | None:
+        """The head itself where it is affine, so that the field can fold it into its last layer."""
+
+    def logits(self, features: torch.Tensor, intensity: torch.Tensor) -> torch.Tensor:
+        """Map (N, C) features and (N,) intensities in [0, 1] to (N,) logits."""
+
+
+@dataclass(frozen=True, eq=False)
+class AffineHead:
+    """logit = features . weight + intensity * intensity_weight + bias.
+
+    Attributes:
+        weight: (C,) float32.
+        intensity_weight: Weight of the intensity in [0, 1].
+        bias: Added at the end.
+    """
+
+    weight: torch.Tensor
+    intensity_weight: float
+    bias: float
+
+    @property
+    def affine(self) -> AffineHead:
+        """The head itself."""
+        return self
+
+    def logits(self, features: torch.Tensor, intensity: torch.Tensor) -> torch.Tensor:
+        """Map (N, C) features and (N,) intensities in [0, 1] to (N,) logits."""
+        weight = self.weight.to(features)
+        return features @ weight + intensity * self.intensity_weight + self.bias
+
+
+@dataclass(frozen=True, eq=False)
+class LayerNormHead:
+    """The paper's head: LayerNorm over x = [features, intensity], then a linear map.
+
+    Attributes:
+        scale: (C + 1,) LayerNorm's gain times the linear weight.
+        offset: LayerNorm's shift through the linear weight, plus the linear bias.
+        eps: Added to the variance.
+    """
+
+    scale: torch.Tensor
+    offset: float
+    eps: float
+
+    @property
+    def affine(self) -> None:
+        """None: the division by the deviation is not affine."""
+        return
+
+    def logits(self, features: torch.Tensor, intensity: torch.Tensor) -> torch.Tensor:
+        """Map (N, C) features and (N,) intensities in [0, 1] to (N,) logits."""
+        x = torch.cat([features, intensity[:, None]], dim=1)
+        normalised = torch.nn.functional.layer_norm(x, x.shape[1:], eps=self.eps)
+        return normalised @ self.scale.to(x) + self.offset
+
+
+@dataclass(frozen=True, eq=False)
+class LogisticProblem:
+    """Weighted, L2-regularised logistic regression with a free intercept, as a convex objective.
+
+    J(b, t) = sum_i weights_i log(1 + exp(-targets_i (z_i . b + t))) + ridge / 2 |b|^2
+
+    Attributes:
+        z: (n, D) samples.
+        targets: (n,) +1 or -1.
+        weights: (n,) positive.
+        ridge: Positive.
+    """
+
+    z: FloatArray
+    targets: FloatArray
+    weights: FloatArray
+    ridge: float
+
+    def value(self, solution: FloatArray) -> float:
+        """J at (D + 1,) [b, t]."""
+        margins = self.targets * self._logits(solution)
+        loss = float(self.weights @ np.logaddexp(0, -margins))
+        return loss + self.ridge / 2 * float(solution[:-1] @ solution[:-1])
+
+    def gradient(self, solution: FloatArray) -> FloatArray:
+        """The (D + 1,) gradient of J."""
+        residual = -self.weights * self.targets * expit(-self.targets * self._logits(solution))
+        penalty = np.append(self.ridge * solution[:-1], 0)
+        return np.append(residual @ self.z, residual.sum()) + penalty
+
+    def solve(self, start: FloatArray | None = None) -> FloatArray:
+        """Return the (D + 1,) minimum [b, t] by damped Newton steps.
+
+        The step is shortened until J falls as its gradient promises (Armijo), so it converges
+        from anywhere; J is strictly convex once both signs are present, so the minimum is unique.
+        """
+        solution = np.zeros(self.z.shape[1] + 1) if start is None else start.copy()
+        value = self.value(solution)
+        tolerance = 1e-9 * float(self.weights.sum())
+        for _ in range(100):
+            gradient = self.gradient(solution)
+            if np.abs(gradient).max() <= tolerance:
+                break
+            step = -cho_solve(cho_factor(self._hessian(solution), check_finite=False), gradient)
+            slope = float(gradient @ step)
+            length = 1.0
+            while (trial := self.value(solution + length * step)) > value + 1e-4 * length * slope:
+                length /= 2
+                if length < 1e-8:  # J cannot fall further in float64
+                    return solution
+            solution, value = solution + length * step, trial
+        return solution
+
+    def _logits(self, solution: FloatArray) -> FloatArray:
+        return np.asarray(self.z @ solution[:-1] + solution[-1])
+
+    def _hessian(self, solution: FloatArray) -> FloatArray:
+        probability = expit(self._logits(solution))
+        curvature = self.weights * probability * (1 - probability)
+        size = self.z.shape[1]
+        weighted = self.z * np.sqrt(curvature)[:, None]
+        hessian = np.empty((size + 1, size + 1))
+        hessian[:size, :size] = weighted.T @ weighted
+        hessian[:size, size] = hessian[size, :size] = curvature @ self.z
+        hessian[size, size] = curvature.sum()
+        hessian[np.diag_indices(size)] += self.ridge
+        hessian[np.diag_indices(size + 1)] += 1e-12 * np.trace(hessian)  # curvature may underflow
+        return hessian
+
+
+def fit_whitened(
+    positive_x: npt.ArrayLike, negative_x: npt.ArrayLike, statistics: FeatureStatistics
+) -> AffineHead:
+    """Fit the click probe: regularised logistic regression in whitened space.
+
+    Every click weighs 1. The volume's background samples are negatives that weigh a fixed sum
+    together, whatever the number of clicks: the first click is weighed against the volume itself,
+    later ones are hardly held back by those background samples that lie in the segment. Clicks
+    that come out on the wrong side count more and more until they do not, or until it is clear
+    that they contradict each other.
+
+    Args:
+        positive_x: (P, C + 1) samples [features, intensity] inside the segment.
+        negative_x: (N, C + 1) samples outside; may be empty.
+        statistics: The volume's.
+
+    Raises:
+        InputError: There is no positive sample.
+    """
+    clicks, signs = _labelled(positive_x, negative_x, statistics.mean.size)
+    z = np.concatenate([statistics.whiten(clicks), statistics.background])
+    background = len(statistics.background)
+    targets = np.concatenate([signs, np.full(background, -1.0)])
+    weights = np.ones(len(z))
+    weights[len(signs) :] = _BACKGROUND_WEIGHT / background
+    solution = None
+    for _ in range(_MOST_ROUNDS):
+        solution = LogisticProblem(z, targets, weights, _RIDGE).solve(solution)
+        wrong = signs * (z[: len(signs)] @ solution[:-1] + solution[-1]) <= 0
+        if not wrong.any():
+            break
+        weights[: len(signs)][wrong] *= _INSISTENCE
+    return _unwhitened(solution, statistics)
+
+
+def fit_layernorm(
+    positive_x: npt.ArrayLike,
+    negative_x: npt.ArrayLike,
+    *,
+    seed: int = 0,
+    epochs: int = _EPOCHS,
+) -> LayerNormHead:
+    """Train the paper's probe: LayerNorm, linear map, sigmoid; binary cross-entropy.
+
+    AdamW with learning rate 0.01 and a cosine schedule over all steps; an epoch is one pass over
+    the shuffled samples in batches of 8192.
+
+    Args:
+        positive_x: (P, C + 1) samples [features, intensity] inside the segment.
+        negative_x: (N, C + 1) samples outside.
+        seed: Of the initial weights and of the shuffling.
+        epochs: Passes over the samples.
+
+    Raises:
+        InputError: There is no positive or no negative sample.
+    """
+    positive, negative = np.asarray(positive_x), np.asarray(negative_x)
+    if not (len(positive) and len(negative)):
+        raise InputError("The probe needs samples inside and outside of the segment.")
+    x = torch.from_numpy(np.concatenate([positive, negative]).astype(np.float32))
+    y = torch.zeros(len(x))
+    y[: len(positive)] = 1
+    generator = torch.Generator().manual_seed(seed)
+    size = x.shape[1]
+    # The normalisation itself has nothing to learn: do it once.
+    normalised = torch.nn.functional.layer_norm(x, (size,), eps=_LAYER_NORM_EPS)
+    gain, shift = torch.ones(size, requires_grad=True), torch.zeros(size, requires_grad=True)
+    linear = (2 * torch.rand(size, generator=generator) - 1) / size**0.5  # torch.nn.Linear's
+    linear.requires_grad_(True)
+    bias = torch.zeros(1, requires_grad=True)
+    optimiser = torch.optim.AdamW([gain, shift, linear, bias], lr=_LEARNING_RATE)
+    steps = epochs * -(-len(x) // _BATCH)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    for _ in range(epochs):
+        for batch in torch.randperm(len(x), generator=generator).split(_BATCH):
+            logits = (normalised[batch] * gain + shift) @ linear + bias
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, y[batch])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+    with torch.no_grad():
+        return LayerNormHead(gain * linear, float(shift @ linear + bias), _LAYER_NORM_EPS)
+
+
+def _labelled(
+    positive_x: npt.ArrayLike, negative_x: npt.ArrayLike, size: int
+) -> tuple[FloatArray, FloatArray]:
+    """Stack samples, and +1 or -1 for each."""
+    positive = np.asarray(positive_x, dtype=np.float64).reshape(-1, size)
+    negative = np.asarray(negative_x, dtype=np.float64).reshape(-1, size)
+    if not len(positive):
+        raise InputError("A segment needs at least one positive click.")
+    signs = np.concatenate([np.ones(len(positive)), -np.ones(len(negative))])
+    return np.concatenate([positive, negative]), signs
+
+
+def _unwhitened(solution: FloatArray | None, statistics: FeatureStatistics) -> AffineHead:
+    """Return a head on x for [b, t] on z = W (x - mean)."""
+    assert solution is not None  # noqa: S101 - at least one round was solved
+    direction = statistics.whitening.T @ solution[:-1]
+    bias = float(solution[-1] - direction @ statistics.mean)
+    weight = torch.from_numpy(direction[:-1].astype(np.float32))
+    return AffineHead(weight, float(direction[-1]), bias)

@@ -1,0 +1,124 @@
+"""What is normal in a volume: statistics of its features, and samples that stand for the rest.
+
+A click says what the user wants; it says nothing about what else there is. The volume does: a
+few thousand random voxels give the mean and covariance of [features, intensity], a basis in which
+every direction counts by how unusual it is, and samples that serve as weak negatives.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from skimage.filters import threshold_otsu
+
+if TYPE_CHECKING:
+    from VoxelFeatLib.field.feature_field import FeatureField
+    from VoxelFeatLib.imaging.volume import Volume
+
+FloatArray = npt.NDArray[np.float64]
+
+# More samples make the covariance no better than the shrinkage already does.
+_SAMPLES = 20_000
+# The weak negatives of every fit. Their number sets the time of a Newton step.
+_BACKGROUND = 1024
+# Candidates drawn for each in-body sample wanted: enough when the body fills 1/8 of the volume.
+_CANDIDATES = 8
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureStatistics:
+    """Mean, covariance and random samples of x = [features, intensity] in one volume.
+
+    Attributes:
+        mean: (D,) with D = C + 1, the intensity last.
+        covariance: (D, D), shrunk, positive definite.
+        background_x: (n, D) samples of x, kept as weak negatives.
+        background_ras: (n, 3) their positions, mm.
+    """
+
+    mean: FloatArray
+    covariance: FloatArray
+    background_x: FloatArray
+    background_ras: FloatArray
+
+    @classmethod
+    def of(
+        cls, field: FeatureField, volume: Volume, count: int = _SAMPLES, seed: int = 0
+    ) -> FeatureStatistics:
+        """Sample ``count`` voxels: half anywhere, half brighter than Otsu's threshold.
+
+        Air outside the body can fill most of a volume; the second half makes sure that what the
+        body is made of is described well, whatever the field of view.
+        """
+        generator = np.random.default_rng(seed)
+        ras = _random_positions(volume, count, generator)
+        x = samples_at(field, volume, ras).astype(np.float64)
+        kept = generator.permutation(len(x))[:_BACKGROUND]
+        return cls(x.mean(axis=0), shrunk_covariance(x), x[kept], ras[kept])
+
+    @cached_property
+    def whitening(self) -> FloatArray:
+        """(D, D) matrix W with W @ covariance @ W.T = identity: z = W (x - mean)."""
+        values, vectors = np.linalg.eigh(self.covariance)
+        return np.asarray(vectors.T / np.sqrt(values)[:, None])
+
+    @cached_property
+    def background(self) -> FloatArray:
+        """(n, D) the background samples, whitened."""
+        return self.whiten(self.background_x)
+
+    def whiten(self, x: npt.ArrayLike) -> FloatArray:
+        """Map (n, D) samples of x to z, uncorrelated and of unit variance over the volume."""
+        return (np.asarray(x, dtype=np.float64) - self.mean) @ self.whitening.T
+
+
+def samples_at(field: FeatureField, volume: Volume, ras: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """Return x = [features, intensity] at (N, 3) RAS mm as (N, C + 1) float32."""
+    positions = np.atleast_2d(np.asarray(ras, dtype=np.float64))
+    points = torch.as_tensor(positions, dtype=torch.float32, device=field.device)
+    features = field.features(points).float().cpu().numpy()
+    return np.concatenate([features, volume.intensity_at(positions)[:, None]], axis=1)
+
+
+def shrunk_covariance(x: FloatArray) -> FloatArray:
+    """Estimate the (D, D) covariance of (n, D) samples by Ledoit and Wolf's shrinkage.
+
+    The channels are brought to unit variance first, so that the target (a multiple of the
+    identity) treats features and intensity alike, and back afterwards; constant channels get a
+    variance of one ten-thousandth of the mean one.
+
+    Source: Ledoit and Wolf, A well-conditioned estimator for large-dimensional covariance
+    matrices, Journal of Multivariate Analysis 88, 2004, section 3.2.
+    """
+    count, size = x.shape
+    scale = x.std(axis=0)
+    scale = np.maximum(scale, 1e-4 * max(float(np.sqrt(np.mean(scale**2))), 1e-12))
+    standardised = (x - x.mean(axis=0)) / scale
+    sample = standardised.T @ standardised / count
+    level = np.trace(sample) / size
+    distance = float(np.sum((sample - level * np.eye(size)) ** 2))
+    fourth_moment = float(np.mean(np.sum(standardised**2, axis=1) ** 2))
+    error = (fourth_moment - float(np.sum(sample**2))) / count
+    shrinkage = min(error / distance, 1.0) if distance > 0 else 1.0
+    shrunk = (1 - shrinkage) * sample
+    # A floor keeps exactly dependent or constant channels invertible with any number of samples.
+    shrunk[np.diag_indices(size)] += max(shrinkage * level, 1e-6)
+    return np.asarray(shrunk * scale * scale[:, None])
+
+
+def _random_positions(volume: Volume, count: int, generator: np.random.Generator) -> FloatArray:
+    shape = volume.voxels.shape
+    candidates = generator.integers(0, shape, size=(count + _CANDIDATES * count // 2, 3))
+    values = volume.intensity_window(volume.voxels[tuple(candidates.T)])
+    in_body = np.ones(len(values), dtype=bool)
+    if values.min() < values.max():
+        in_body = values > threshold_otsu(values)
+    anywhere, rest = candidates[: count - count // 2], candidates[count - count // 2 :]
+    body = rest[in_body[count - count // 2 :]][: count // 2]
+    chosen = np.concatenate([anywhere, body, rest])[:count]
+    return volume.geometry.to_ras(chosen[:, ::-1])
