@@ -13,6 +13,10 @@ from typer.core import TyperGroup
 
 import VoxelFeatLib
 from VoxelFeatLib.cli.console import say, say_error
+from VoxelFeatLib.cli.explore import features, supervoxels
+from VoxelFeatLib.cli.info import info, presets
+from VoxelFeatLib.cli.refine import refine
+from VoxelFeatLib.cli.segment import segment
 from VoxelFeatLib.errors import Cancelled, VoxelFeatError
 
 USER_ERROR = 2
@@ -41,6 +45,19 @@ def _show_version(wanted: bool) -> None:
     if wanted:
         print(VoxelFeatLib.__version__)
         raise typer.Exit
+
+
+def main() -> None:
+    """Run the program; the console script and `python -m VoxelFeatLib` come here."""
+    full_program()()
+
+
+def full_program() -> typer.Typer:
+    """Make the program with all its commands."""
+    program = new_program()
+    for command in (segment, refine, features, supervoxels, info, presets):
+        program.command()(command)
+    return program
 
 
 def new_program() -> typer.Typer:

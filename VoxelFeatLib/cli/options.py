@@ -16,6 +16,7 @@ Position = tuple[float, float, float]
 
 SEGMENTATION_ENDINGS = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha")
 IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
+FIELD_ENDINGS = (".voxelfeat", ".checkpoint")
 
 FieldFile = Annotated[
     Path, typer.Argument(metavar="FIELD", help="Field file, made by `voxelfeat fit`.")
@@ -61,7 +62,7 @@ def image_path(path: Path) -> Path:
 
 def field_path(path: Path) -> Path:
     """Check, before any long work, that a field file can be written there; raises as above."""
-    return _writable(path, (".voxelfeat",))
+    return _writable(path, FIELD_ENDINGS[:1])
 
 
 def position(text: str) -> Position:

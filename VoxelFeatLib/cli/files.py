@@ -1,0 +1,100 @@
+"""Reading what commands start from and writing what they make, with a word to the user."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK
+
+from VoxelFeatLib.cli.console import say
+from VoxelFeatLib.errors import InputError
+from VoxelFeatLib.imaging.atomic import replacing
+from VoxelFeatLib.imaging.geometry import Geometry
+from VoxelFeatLib.imaging.itk import image_of
+from VoxelFeatLib.imaging.reading import read_labelmap, read_volume
+from VoxelFeatLib.imaging.resampling import resample_labels_nearest
+from VoxelFeatLib.imaging.volume import Volume
+from VoxelFeatLib.imaging.writing import (
+    SEGMENTATION_ENDING,
+    SegmentMask,
+    write_labelmap,
+    write_segmentation,
+)
+
+_GREY = (0.5, 0.5, 0.5)
+
+
+def open_volume(path: Path, *, series: str | None = None, fill: float | None = None) -> Volume:
+    """Read a volume and say what a user should know about how it was read."""
+    volume = read_volume(path, series=series, fill=fill)
+    for note in volume.notes:
+        say(f"Note: {note}")
+    return volume
+
+
+def read_masks(path: Path) -> tuple[list[SegmentMask], Geometry]:
+    """Read the segments of a labelmap or segmentation file, and the voxels they are on.
+
+    Raises:
+        InputError: The file cannot be read, or has no segment.
+    """
+    labelmap = read_labelmap(path)
+    for note in labelmap.notes:
+        say(f"Note: {note}")
+    masks = [
+        SegmentMask(name, labelmap.labels == value, labelmap.colors.get(value, _GREY))
+        for value, name in labelmap.names.items()
+    ]
+    masks = [segment for segment in masks if segment.mask.any()]
+    if not masks:
+        raise InputError(f"{path} has no segment; all its voxels are background.")
+    return masks, labelmap.geometry
+
+
+def open_masks(path: Path, geometry: Geometry) -> list[SegmentMask]:
+    """Read the segments of a file on the voxels of a volume.
+
+    Raises:
+        InputError: The file cannot be read, or no segment reaches into the volume.
+    """
+    masks, own_geometry = read_masks(path)
+    if own_geometry.matches(geometry):
+        return masks
+    say(f"Note: {path.name} lies on other voxels than the volume; it was resampled.")
+    masks = [
+        replace(one, mask=resample_labels_nearest(one.mask, own_geometry, geometry))
+        for one in masks
+    ]
+    masks = [segment for segment in masks if segment.mask.any()]
+    if not masks:
+        raise InputError(f"{path} has no segment inside the volume.")
+    return masks
+
+
+def write_masks(path: Path, segments: Sequence[SegmentMask], geometry: Geometry) -> None:
+    """Write segments as `.seg.nrrd` or, by any other ending, as a labelmap 1, 2, ... in order."""
+    if path.name.lower().endswith(SEGMENTATION_ENDING):
+        write_segmentation(path, segments, geometry)
+        return
+    labels = np.zeros(geometry.shape_kji, dtype=np.uint16)
+    overlap = False
+    for label, segment in enumerate(segments, start=1):
+        overlap = overlap or bool(labels[segment.mask].any())
+        labels[segment.mask] = label
+    if overlap:
+        say(f"Note: segments overlap, and {path.name} shows the later one; .seg.nrrd keeps both.")
+    write_labelmap(path, labels, geometry)
+
+
+def write_colors(path: Path, colors: npt.NDArray[np.uint8], geometry: Geometry) -> None:
+    """Write (K, J, I, 3) red, green, blue as an image that Slicer opens as a colour volume."""
+    image = image_of(colors, geometry)
+    with replacing(path) as temporary:
+        try:
+            SimpleITK.WriteImage(image, str(temporary), useCompression=True)
+        except RuntimeError as error:
+            raise InputError(f"Cannot write {path}: the disk may be full.") from error

@@ -1,0 +1,139 @@
+"""`voxelfeat info` and `voxelfeat presets`: what a file holds, what a fit can be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.table import Table
+
+from VoxelFeatLib.cli import options
+from VoxelFeatLib.cli.console import print_json, print_table
+from VoxelFeatLib.cli.files import open_volume
+from VoxelFeatLib.imaging.geometry import Geometry
+
+
+def info(
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A field file, a volume, or a DICOM folder.")
+    ],
+    series: options.Series = None,
+    fill: options.Fill = None,
+    as_json: options.Json = False,
+) -> None:
+    """Say what a field file or a volume holds.
+
+    **Examples**
+
+    - `voxelfeat info ct.voxelfeat`
+    - `voxelfeat info ct.nii.gz --json`
+    """
+    if path.name.endswith(options.FIELD_ENDINGS):
+        described = _field(path)
+    else:
+        described = _volume(path, series, fill)
+    if as_json:
+        print_json(described)
+        return
+    table = Table(title=path.name, show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")
+    for key, value in _flat(described).items():
+        if value != []:
+            table.add_row(key, _words(value))
+    print_table(table)
+
+
+def presets(as_json: options.Json = False) -> None:
+    """List the fit presets with all their numbers.
+
+    **Examples**
+
+    - `voxelfeat presets`
+    - `voxelfeat presets --json`
+    """
+    from VoxelFeatLib.fitting.presets import PRESETS
+
+    if as_json:
+        print_json({name: _plain(preset) for name, preset in PRESETS.items()})
+        return
+    columns = [_flat(_plain(preset)) for preset in PRESETS.values()]
+    table = Table("", *(column.pop("name") for column in columns))
+    for key in columns[0]:
+        table.add_row(key, *(_words(column[key]) for column in columns))
+    print_table(table)
+
+
+def _field(path: Path) -> dict[str, Any]:
+    from VoxelFeatLib.field.files import read_header
+
+    header = read_header(path)
+    return {
+        "kind": header.kind,
+        "backbone": header.backbone,
+        "fingerprint": header.fingerprint,
+        "network": header.network,
+        "levels": _plain(header.levels),
+        "volume_sha256": header.volume_sha256,
+        **_geometry(header.geometry),
+        "fit": header.record,
+    }
+
+
+def _volume(path: Path, series: str | None, fill: float | None) -> dict[str, Any]:
+    volume = open_volume(path, series=series, fill=fill)
+    return {
+        "kind": "volume",
+        "name": volume.name,
+        "modality": volume.modality,
+        "voxel_type": str(volume.voxels.dtype),
+        "range": [float(volume.voxels.min()), float(volume.voxels.max())],
+        "sha256": volume.sha256(),
+        "notes": list(volume.notes),
+        **_geometry(volume.geometry),
+    }
+
+
+def _geometry(geometry: Geometry) -> dict[str, Any]:
+    return {
+        "voxels_ijk": list(geometry.shape_kji[::-1]),
+        "spacing_ijk_mm": np.round(geometry.spacing, 6).tolist(),
+        "centre_ras_mm": np.round(geometry.centre_ras, 6).tolist(),
+        "ijk_to_ras": geometry.ijk_to_ras.tolist(),
+    }
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - any dataclass, mapping, sequence or scalar
+    """Turn dataclasses and mappings, at any depth, into what JSON knows."""
+    if is_dataclass(value):
+        return {part.name: _plain(getattr(value, part.name)) for part in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(part) for part in value]
+    return value
+
+
+def _flat(nested: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Turn nested mappings into one, with the keys' words one after the other."""
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        name = f"{above} {key}".strip().replace("_", " ")
+        flat.update(_flat(value, name) if isinstance(value, Mapping) else {name: value})
+    return flat
+
+
+def _words(value: Any) -> str:  # noqa: ANN401
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list):
+        return ("\n" if value and isinstance(value[0], list | dict) else ", ").join(
+            map(_words, value)
+        )
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_words(part)}" for key, part in value.items())
+    return str(value)

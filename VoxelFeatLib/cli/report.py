@@ -1,0 +1,54 @@
+"""What commands that make segments say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from VoxelFeatLib.cli.console import duration, print_json, print_table
+from VoxelFeatLib.imaging.geometry import Geometry
+from VoxelFeatLib.imaging.writing import SegmentMask
+
+
+def describe(
+    segment: SegmentMask, geometry: Geometry, seconds: float, **more: float
+) -> dict[str, Any]:
+    """Describe a segment for `print_segments`: name, size, seconds it took, and more numbers."""
+    voxels = int(np.count_nonzero(segment.mask))
+    size = voxels * float(np.prod(geometry.spacing)) / 1000
+    return {
+        "name": segment.name,
+        "voxels": voxels,
+        "ml": round(size, 3),
+        "seconds": round(seconds, 3),
+        **{key: round(value, 4) for key, value in more.items()},
+    }
+
+
+def print_segments(output: Path, segments: Sequence[dict[str, Any]], *, as_json: bool) -> None:
+    """Print the written segments as a table, or as one JSON object."""
+    if as_json:
+        print_json({"output": str(output), "segments": list(segments)})
+        return
+    table = Table(title=str(output))
+    for number, key in enumerate(segments[0]):
+        table.add_column(key.replace("_", " "), justify="right" if number else "left")
+    for segment in segments:
+        table.add_row(*(_shown(key, value) for key, value in segment.items()))
+    print_table(table)
+
+
+def _shown(key: str, value: Any) -> str:  # noqa: ANN401 - a name or a number
+    match key:
+        case "name":
+            return str(value)
+        case "seconds":
+            return duration(value)
+        case "voxels":
+            return f"{value:,}"
+        case _:
+            return f"{value:.2f}"
