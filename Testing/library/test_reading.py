@@ -242,17 +242,18 @@ def test_bad_nrrd_geometry(tmp_path, header, words):
 @pytest.mark.parametrize(
     ("field", "words"),
     [
+        (b"NDims = 9", "not a readable"),  # ITK writes past its memory
         (b"ElementSpacing = 0 1 1", "spacing 0 x 1 x 1 mm"),
         (b"ElementSpacing = 1 1 -1", "spacing 1 x 1 x -1 mm"),
         (b"TransformMatrix = 1 0 0 1 0 0 0 0 1", "degenerate"),
     ],
 )
-def test_bad_metaimage_geometry(tmp_path, field, words):
+def test_bad_metaimage_fields(tmp_path, field, words):
     path = sitk_file(tmp_path / "a.mha", np.zeros((4, 5, 6), np.int16))
     key = field.split(b" ")[0]
     lines = path.read_bytes().split(b"\n", 11)
     path.write_bytes(b"\n".join(field if line.startswith(key) else line for line in lines))
-    with pytest.raises(GeometryError, match=words):
+    with pytest.raises(InputError, match=words):
         read_volume(path)
 
 

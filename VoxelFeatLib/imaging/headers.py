@@ -53,8 +53,8 @@ def check_header(path: Path, *, layers_allowed: bool = False) -> None:
             _check_nrrd(path, layers_allowed=layers_allowed)
         elif name.endswith(META_ENDINGS):
             _check_meta(path)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise cut_off(path) from error
+    except (EOFError, gzip.BadGzipFile, zlib.error, ValueError, OverflowError) as error:
+        raise cut_off(path) from error  # the last two: fields that contradict one another
 
 
 def cut_off(path: Path) -> InputError:
@@ -290,6 +290,8 @@ def _check_meta(path: Path) -> None:
         channels = int(fields.get("ElementNumberOfChannels", "1"))
         spacing = [float(s) for s in fields.get("ElementSpacing", "1 1 1").split()]
         axes = [float(a) for a in fields.get("TransformMatrix", "1 0 0 0 1 0 0 0 1").split()]
+        if len(sizes) != int(fields["NDims"]):
+            raise ValueError(fields["NDims"])
     except (KeyError, ValueError) as error:
         raise InputError(
             f"{path.name} is not a readable MetaImage file.", "Check that it is the right file."
