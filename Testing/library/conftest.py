@@ -73,6 +73,7 @@ class VoxelwiseNetwork(FieldNetwork):
         self.table = torch.as_tensor(features, dtype=torch.float32)
 
     def level(self, ras, index):
+        assert index == 0
         ijk = np.rint(self.geometry.to_ijk(ras.numpy())).astype(int)
         ijk = np.clip(ijk, 0, np.array(self.geometry.shape_kji[::-1]) - 1)
         return self.table[ijk[:, 2], ijk[:, 1], ijk[:, 0]]
