@@ -1,0 +1,106 @@
+"""26-neighbour connected components, and those that a click touches."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import scipy.ndimage
+
+Mask = npt.NDArray[np.bool_]
+Labels = npt.NDArray[np.int32]
+Points = npt.NDArray[np.int64]
+
+# A click beside a component by up to this many voxels still means that component [VISTA3D].
+TOUCH_MARGIN = 2
+
+_NEIGHBOURS_26 = np.ones((3, 3, 3), dtype=bool)
+
+
+def bounding_box(mask: Mask) -> tuple[slice, slice, slice] | None:
+    """Return the smallest box of (K, J, I) slices that holds every set voxel; None if none is."""
+    # Each look narrows the next: most of a volume is passed over only once.
+    used_k = _first_and_last(mask.any(axis=(1, 2)))
+    if used_k is None:
+        return None
+    used_j = _first_and_last(mask[used_k].any(axis=(0, 2)))
+    used_i = _first_and_last(mask[used_k].any(axis=(0, 1)))
+    if used_j is None or used_i is None:  # cannot be: a voxel in k is one in j and i
+        return None
+    return used_k, used_j, used_i
+
+
+def label_components(mask: Mask) -> tuple[Labels, int]:
+    """Number the 26-neighbour components of a (K, J, I) mask from 1 on, in array order.
+
+    Returns:
+        (K, J, I) int32 labels, 0 outside, and the number of components.
+    """
+    labels, count = scipy.ndimage.label(mask, structure=_NEIGHBOURS_26, output=np.int32)
+    return labels, int(count)
+
+
+def component_near(labels: Labels, point_kji: npt.ArrayLike, margin: int = TOUCH_MARGIN) -> int:
+    """Return the component under a voxel, else the nearest within 1, then 2, ... voxels.
+
+    Args:
+        labels: (K, J, I) numbers of components, 0 where there is none.
+        point_kji: The voxel; it may lie outside the array.
+        margin: The largest step, counted along each axis.
+
+    Returns:
+        The component's number, or 0 when none is that near. Of several components at the same
+        distance the one first in array order.
+    """
+    point = np.asarray(point_kji, dtype=np.int64)
+    for reach in range(margin + 1):
+        start = np.maximum(point - reach, 0)
+        stop = np.minimum(point + reach + 1, labels.shape)
+        if (start >= stop).any():
+            continue
+        window = labels[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
+        found = np.argwhere(window)
+        if len(found):
+            nearest = np.square(found + start - point).sum(axis=1).argmin()
+            return int(window[tuple(found[nearest])])
+    return 0
+
+
+def touched_components(mask: Mask, points_kji: npt.ArrayLike, margin: int = TOUCH_MARGIN) -> Mask:
+    """Keep of a (K, J, I) mask the components that at least one of (N, 3) voxels touches."""
+    result = np.zeros(mask.shape, dtype=bool)
+    points = as_points(points_kji)
+    box = bounding_box(mask) if len(points) else None
+    if box is None:
+        return result
+    labels, count = label_components(mask[box])
+    start = np.array([part.start for part in box])
+    chosen = np.zeros(count + 1, dtype=bool)
+    chosen[[component_near(labels, point, margin) for point in points - start]] = True
+    chosen[0] = False
+    if chosen.any():
+        result[box] = chosen[labels]
+    return result
+
+
+def overlapping_components(mask: Mask, other: Mask) -> Mask:
+    """Keep of a (K, J, I) mask the components that share a voxel with another mask."""
+    result = np.zeros(mask.shape, dtype=bool)
+    box = bounding_box(mask)
+    if box is None:
+        return result
+    labels, count = label_components(mask[box])
+    chosen = np.zeros(count + 1, dtype=bool)
+    chosen[labels[other[box]]] = True
+    chosen[0] = False
+    result[box] = chosen[labels]
+    return result
+
+
+def as_points(points_kji: npt.ArrayLike) -> Points:
+    """Return voxels as an (N, 3) integer array, (0, 3) when there are none."""
+    return np.asarray(points_kji, dtype=np.int64).reshape(-1, 3)
+
+
+def _first_and_last(used: Mask | np.bool_) -> slice | None:
+    positions = np.flatnonzero(used)
+    return slice(int(positions[0]), int(positions[-1]) + 1) if len(positions) else None
