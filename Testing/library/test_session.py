@@ -1,0 +1,417 @@
+"""Sessions on a volume of three materials, which any probe tells apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from VoxelFeatLib.errors import InputError
+from VoxelFeatLib.imaging.geometry import Geometry
+from VoxelFeatLib.imaging.volume import Volume
+from VoxelFeatLib.segmenting.changes import Change
+from VoxelFeatLib.segmenting.clicks import Click
+from VoxelFeatLib.segmenting.history import History, PackedMask
+from VoxelFeatLib.segmenting.inference import Extent
+from VoxelFeatLib.segmenting.sampling import along, inside_and_around
+from VoxelFeatLib.segmenting.segment import box_of_ras
+from VoxelFeatLib.segmenting.session import Session
+
+SHAPE = (8, 10, 16)
+# Each holds a corner of the inference's blocks: what is smaller than a block no field could show.
+LEFT = np.s_[2:6, 3:7, 3:7]
+RIGHT = np.s_[2:6, 3:7, 11:15]
+OTHER = np.s_[6:8, 0:3, 8:10]
+IN_LEFT, IN_RIGHT, IN_OTHER, NOWHERE = (
+    (4.0, 4.0, 3.0),
+    (12.0, 4.0, 3.0),
+    (8.0, 1.0, 7.0),
+    (9.0, 8.0, 3.0),
+)
+
+
+def mask_of(*parts):
+    mask = np.zeros(SHAPE, dtype=bool)
+    for part in parts:
+        mask[part] = True
+    return mask
+
+
+@pytest.fixture
+def a_session(a_field_of):
+    """LEFT and RIGHT are of one material, OTHER of another; voxels of 1 mm, RAS = (i, j, k)."""
+    geometry = Geometry(SHAPE, np.eye(4))
+    features = np.random.default_rng(0).normal(scale=0.01, size=(*SHAPE, 2))
+    features[LEFT] += (1, 0)
+    features[RIGHT] += (1, 0)
+    features[OTHER] += (0, 1)
+    volume = Volume(np.zeros(SHAPE, dtype=np.int16), geometry, "CT")
+    session = Session(volume, a_field_of(geometry, features))
+    session.add_segment("organ")
+    return session
+
+
+def positive(ras):
+    return Click(ras, positive=True)
+
+
+def negative(ras):
+    return Click(ras, positive=False)
+
+
+def updated(session, name="organ", **options):
+    *_, last = session.update(name, **options)
+    assert last.final
+    np.testing.assert_array_equal(last.mask, session.mask(name)[last.extent.slices])
+    return session.mask(name)
+
+
+# ---------------------------------------------------------------------------- what clicks do
+
+
+def test_a_click_selects_its_component(a_session):
+    a_session.add_click("organ", positive(IN_LEFT))
+    assert a_session.stale() == ("organ",)
+    np.testing.assert_array_equal(updated(a_session), mask_of(LEFT))
+    assert a_session.stale() == ()
+    assert a_session.last_change("organ") == Change(Extent((2, 3, 3), (6, 7, 7)), 64, 0)
+
+
+def test_without_locality_all_alike_is_selected(a_session):
+    a_session.set_segment("organ", [positive(IN_LEFT)], locality=False)
+    np.testing.assert_array_equal(updated(a_session), mask_of(LEFT, RIGHT))
+
+
+def test_switching_locality_predicts_anew(a_session):
+    a_session.add_click("organ", positive(IN_LEFT))
+    updated(a_session)
+    a_session.set_locality("organ", local=False)
+    np.testing.assert_array_equal(updated(a_session), mask_of(LEFT, RIGHT))
+    a_session.set_locality("organ", local=True)
+    np.testing.assert_array_equal(updated(a_session), mask_of(LEFT))
+
+
+def test_a_second_click_adds_only_its_component(a_session):
+    a_session.add_click("organ", positive(IN_LEFT))
+    updated(a_session)
+    a_session.add_click("organ", positive(IN_RIGHT))
+    np.testing.assert_array_equal(updated(a_session), mask_of(LEFT, RIGHT))
+    assert a_session.last_change("organ") == Change(Extent((2, 3, 11), (6, 7, 15)), 64, 0)
+
+
+def test_moving_a_click_changes_both_places(a_session):
+    a_session.set_segment("organ", [positive(IN_LEFT), positive(IN_OTHER)])
+    np.testing.assert_array_equal(updated(a_session), mask_of(LEFT, OTHER))
+    a_session.move_click("organ", 1, IN_RIGHT)
+    np.testing.assert_array_equal(updated(a_session), mask_of(LEFT, RIGHT))
+    assert a_session.last_change("organ").removed == 12
+
+
+def test_removing_the_last_positive_click_empties_the_segment(a_session):
+    a_session.set_segment("organ", [positive(IN_LEFT), negative(NOWHERE)])
+    updated(a_session)
+    a_session.remove_click("organ", 0)
+    assert not updated(a_session).any()
+
+
+def test_a_positive_click_is_a_negative_of_the_others(a_session):
+    a_session.set_segment("organ", [positive(IN_LEFT), positive(IN_OTHER)], locality=False)
+    np.testing.assert_array_equal(updated(a_session), mask_of(LEFT, RIGHT, OTHER))
+    a_session.set_segment("second", [positive(IN_OTHER)])
+    assert a_session.stale() == ("organ", "second")
+    np.testing.assert_array_equal(updated(a_session, "second"), mask_of(OTHER))
+    a_session.remove_click("organ", 1)
+    np.testing.assert_array_equal(updated(a_session), mask_of(LEFT, RIGHT))
+
+
+def test_only_voxels_in_the_box_change(a_session):
+    a_session.add_click("organ", positive(IN_LEFT))
+    updated(a_session)
+    a_session.set_box("organ", Extent((0, 0, 8), (8, 5, 16)))
+    a_session.add_click("organ", positive(IN_RIGHT))
+    np.testing.assert_array_equal(updated(a_session), mask_of(LEFT, np.s_[2:6, 3:5, 11:15]))
+    assert a_session.stale() == ()
+
+
+def test_a_larger_box_is_filled_by_the_prediction(a_session):
+    a_session.set_segment("organ", [positive(IN_LEFT)], box=Extent((0, 0, 0), (3, 10, 16)))
+    np.testing.assert_array_equal(updated(a_session), mask_of(np.s_[2:3, 3:7, 3:7]))
+    a_session.set_box("organ", None)
+    np.testing.assert_array_equal(updated(a_session), mask_of(LEFT))
+
+
+def test_an_existing_mask_is_the_segment_until_a_click_corrects_it(a_session):
+    base = mask_of(LEFT, np.s_[0:2, 8:10, 14:16])
+    a_session.start_from("organ", base)
+    np.testing.assert_array_equal(updated(a_session), base)
+    a_session.add_click("organ", positive(IN_RIGHT))
+    np.testing.assert_array_equal(updated(a_session), base | mask_of(RIGHT))
+    a_session.add_click("organ", negative((15.0, 9.0, 0.0)))
+    np.testing.assert_array_equal(updated(a_session), mask_of(LEFT, RIGHT))
+    a_session.start_from("organ", None)
+    np.testing.assert_array_equal(updated(a_session), mask_of(RIGHT))
+
+
+def test_a_scribble_is_one_operation(a_session):
+    a_session.add_scribble("organ", [(3.0, 3.0, 2.0), (5.0, 6.0, 2.0)], positive=True)
+    assert len(a_session.segment("organ").clicks) == 4
+    np.testing.assert_array_equal(updated(a_session), mask_of(LEFT))
+    a_session.undo()
+    assert a_session.segment("organ").clicks == ()
+
+
+def test_set_segment_says_all_and_can_be_repeated(a_session):
+    a_session.set_segment("organ", [positive(IN_LEFT)])
+    first = updated(a_session)
+    a_session.set_segment("organ", [positive(IN_LEFT)])
+    assert a_session.stale() == ()
+    chunks = list(a_session.update("organ"))
+    assert [chunk.final for chunk in chunks] == [True]
+    np.testing.assert_array_equal(chunks[0].mask, first)
+    a_session.undo()
+    assert a_session.segment("organ").clicks == ()
+
+
+def test_clear_takes_everything_away(a_session):
+    a_session.set_segment("organ", [positive(IN_LEFT)], box=Extent((0, 0, 0), (8, 10, 8)))
+    updated(a_session)
+    a_session.clear("organ")
+    assert not updated(a_session).any()
+    assert a_session.segment("organ").box is None
+
+
+# ---------------------------------------------------------------------------- any time
+
+
+def test_visible_parts_come_first_and_corrected(a_session):
+    a_session.add_click("organ", positive(IN_LEFT))
+    slices = [Extent((3, 0, 0), (4, 10, 16)), Extent((0, 4, 0), (8, 5, 16))]
+    chunks = list(a_session.update("organ", visible=slices))
+    assert [chunk.extent for chunk in chunks[:2]] == slices
+    for chunk in chunks[:2]:
+        np.testing.assert_array_equal(chunk.mask, mask_of(LEFT)[chunk.extent.slices])
+    assert [chunk.final for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
+    assert all(chunk.extent.size == 0 for chunk in chunks[2:-1])
+    assert chunks[-1].extent == Extent((0, 0, 0), SHAPE)
+
+
+def test_an_operation_supersedes_a_running_update(a_session):
+    a_session.add_click("organ", positive(IN_LEFT))
+    running = a_session.update("organ", visible=[Extent((3, 0, 0), (4, 10, 16))])
+    next(running)
+    a_session.add_click("organ", positive(IN_RIGHT))
+    assert list(running) == []
+    assert not a_session.mask("organ").any()
+    np.testing.assert_array_equal(updated(a_session), mask_of(LEFT, RIGHT))
+
+
+def test_another_update_supersedes_the_first(a_session):
+    a_session.add_click("organ", positive(IN_LEFT))
+    first = a_session.update("organ")
+    updated(a_session)
+    assert [chunk.final for chunk in first] in ([], [True])
+    a_session.add_click("organ", positive(IN_RIGHT))
+    first = a_session.update("organ")
+    second = a_session.update("organ")
+    assert list(first) == []
+    assert list(second)[-1].final
+
+
+def test_a_cancelled_update_changes_nothing(a_session):
+    a_session.add_click("organ", positive(IN_LEFT))
+    assert list(a_session.update("organ", cancelled=lambda: True)) == []
+    assert not a_session.mask("organ").any()
+    assert a_session.stale() == ("organ",)
+
+
+def test_fresh_forgets_corrections(a_session):
+    a_session.set_segment("organ", [positive(IN_LEFT), positive(IN_OTHER)])
+    updated(a_session)
+    np.testing.assert_array_equal(updated(a_session, fresh=True), mask_of(LEFT, OTHER))
+
+
+def test_same_seed_same_result_whatever_the_order_of_work(a_session, a_field_of):
+    clicks = [positive(IN_LEFT), positive(IN_RIGHT), negative(NOWHERE)]
+    for click in clicks:
+        a_session.add_click("organ", click)
+        updated(a_session)
+    a_session.set_segment("at once", clicks)
+    a_session.remove_segment("organ")
+    np.testing.assert_array_equal(updated(a_session, "at once"), mask_of(LEFT, RIGHT))
+
+
+# ---------------------------------------------------------------------------- undo and redo
+
+
+def test_undo_and_redo_bring_clicks_and_results_back(a_session):
+    a_session.add_click("organ", positive(IN_LEFT))
+    updated(a_session)
+    a_session.add_click("organ", positive(IN_RIGHT))
+    updated(a_session)
+
+    assert a_session.undo() == ("organ",)
+    assert a_session.segment("organ").clicks == (positive(IN_LEFT),)
+    np.testing.assert_array_equal(a_session.mask("organ"), mask_of(LEFT))
+    assert a_session.last_change("organ") == Change(Extent((2, 3, 11), (6, 7, 15)), 0, 64)
+    assert a_session.stale() == ()
+
+    assert a_session.undo() == ("organ",)
+    assert not a_session.mask("organ").any()
+    assert a_session.redo() == ("organ",)
+    assert a_session.redo() == ("organ",)
+    assert a_session.redo() == ()
+    np.testing.assert_array_equal(a_session.mask("organ"), mask_of(LEFT, RIGHT))
+    assert a_session.stale() == ()
+
+
+def test_an_operation_after_undo_forgets_what_was_undone(a_session):
+    a_session.add_click("organ", positive(IN_LEFT))
+    a_session.undo()
+    assert a_session.can_redo
+    a_session.add_click("organ", positive(IN_RIGHT))
+    assert not a_session.can_redo
+    np.testing.assert_array_equal(updated(a_session), mask_of(RIGHT))
+
+
+def test_redo_after_an_update_in_between_asks_for_an_update(a_session):
+    a_session.add_click("organ", positive(IN_LEFT))
+    a_session.add_click("organ", positive(IN_RIGHT))
+    updated(a_session)  # both clicks at once
+    a_session.undo()
+    assert not a_session.mask("organ").any()
+    np.testing.assert_array_equal(updated(a_session), mask_of(LEFT))
+    a_session.redo()
+    assert a_session.stale() == ("organ",)
+    np.testing.assert_array_equal(updated(a_session), mask_of(LEFT, RIGHT))
+
+
+def test_a_removed_segment_comes_back_with_its_result(a_session):
+    a_session.add_click("organ", positive(IN_LEFT))
+    updated(a_session)
+    a_session.remove_segment("organ")
+    with pytest.raises(InputError, match='no segment named "organ"'):
+        a_session.mask("organ")
+    assert a_session.undo() == ("organ",)
+    np.testing.assert_array_equal(a_session.mask("organ"), mask_of(LEFT))
+    assert a_session.stale() == ()
+    a_session.redo()
+    assert a_session.segments == ()
+
+
+class Weight:
+    def __init__(self, size):
+        self.size = size
+
+    def nbytes(self):
+        return self.size
+
+
+def test_history_forgets_the_oldest_but_never_the_newest():
+    history = History(most_entries=3, most_bytes=10)
+    for size in (1, 2, 3, 4):
+        history.push(Weight(size))
+    assert [history.undo().size for _ in range(len(history))] == [4, 3, 2]
+    history.push(Weight(8))
+    history.push(Weight(99))
+    assert len(history) == 1
+    assert history.newest().size == 99
+
+
+def test_packed_masks_are_exact_and_small():
+    mask = np.random.default_rng(0).random((5, 7, 9)) > 0.5
+    mask[0] = mask[:, 6] = False
+    packed = PackedMask.of(mask)
+    assert packed.start_kji[0] == 1
+    assert packed.stop_kji[1] == 6
+    np.testing.assert_array_equal(packed.mask(), mask)
+    other = ~mask
+    packed.toggle(other)
+    np.testing.assert_array_equal(other, np.ones((5, 7, 9), dtype=bool))
+    assert PackedMask.of(np.zeros((2, 2, 2), dtype=bool)).empty
+    assert len(PackedMask.of(np.ones((64, 64, 64), dtype=bool)).bits) < 400
+
+
+# ---------------------------------------------------------------------------- input
+
+
+def test_a_click_outside_is_named(a_session):
+    with pytest.raises(InputError) as error:
+        a_session.set_segment("organ", [positive(IN_LEFT), Click((-0.6, 4, 3), True, "tip")])
+    assert error.value.message == (
+        'Click 2 ("tip") of segment "organ" lies outside the volume, at (-0.6, 4.0, 3.0) mm (RAS).'
+    )
+    assert "R -0.5 to 15.5, A -0.5 to 9.5, S -0.5 to 7.5 mm" in error.value.hint
+    assert a_session.segment("organ").clicks == ()
+    with pytest.raises(InputError, match=r"Click 1 of"):
+        a_session.add_click("organ", positive((np.nan, 0, 0)))
+
+
+def test_other_bad_input(a_session):
+    with pytest.raises(InputError, match="no segment named"):
+        a_session.update("nobody")
+    with pytest.raises(InputError, match="new name"):
+        a_session.add_segment("organ")
+    with pytest.raises(InputError, match="has 0 clicks; there is no 0"):
+        a_session.remove_click("organ", 0)
+    with pytest.raises(InputError, match="is empty or leaves the volume"):
+        a_session.set_box("organ", Extent((0, 0, 0), (9, 1, 1)))
+    with pytest.raises(InputError, match="has shape"):
+        a_session.start_from("organ", np.ones((2, 2, 2), dtype=bool))
+    with pytest.raises(InputError, match="no voxel"):
+        a_session.start_from("organ", np.zeros(SHAPE, dtype=bool))
+    with pytest.raises(InputError, match="outside the volume"):
+        a_session.add_scribble("organ", [(0, 0, 0), (0, 0, 9)], positive=True)
+
+
+def test_results_cannot_be_written_to(a_session):
+    with pytest.raises(ValueError, match="read-only"):
+        a_session.mask("organ")[0, 0, 0] = True
+
+
+# ---------------------------------------------------------------------------- sampling
+
+
+def test_a_scribble_has_a_point_in_every_voxel_it_crosses(a_geometry):
+    # i steps of 0.5 mm, k steps of 2 mm: four steps along i while k moves one
+    points = along([(10, 20, 30), (12, 20, 32)], a_geometry)
+    expected = [(10, 20, 30), (10.5, 20, 30.5), (11, 20, 31), (11.5, 20, 31.5), (12, 20, 32)]
+    np.testing.assert_allclose(points, expected)
+    np.testing.assert_allclose(along([(10, 20, 30)], a_geometry), [(10, 20, 30)])
+    np.testing.assert_allclose(along([(10, 20, 30)] * 3, a_geometry), [(10, 20, 30)])
+    with pytest.raises(InputError, match="at least one point"):
+        along([], a_geometry)
+
+
+def test_a_mask_teaches_well_inside_and_nearby():
+    geometry = Geometry((20, 20, 20), np.diag([1.0, 1.0, 2.0, 1.0]))
+    mask = np.zeros((20, 20, 20), dtype=bool)
+    mask[8:13, 6:13, 6:13] = True
+    inside, around = inside_and_around(mask, geometry)
+    # 2 mm are two voxels along i and j, one along k
+    deep = np.zeros_like(mask)
+    deep[9:12, 8:11, 8:11] = True
+    assert len(inside) == deep.sum()
+    assert len(around) == 256
+    i, j, k = np.rint(geometry.to_ijk(inside)).astype(int).T
+    assert deep[k, j, i].all()
+    i, j, k = np.rint(geometry.to_ijk(around)).astype(int).T
+    near = np.zeros_like(mask)
+    near[7:14, 4:15, 4:15] = True
+    assert not near[k, j, i].any()
+    np.testing.assert_array_equal(around, inside_and_around(mask, geometry)[1])
+
+
+def test_a_thin_mask_teaches_with_all_its_voxels():
+    geometry = Geometry((3, 9, 9), np.eye(4))
+    mask = np.zeros((3, 9, 9), dtype=bool)
+    mask[1, 4, 2:5] = True
+    inside, _ = inside_and_around(mask, geometry)
+    np.testing.assert_allclose(np.sort(inside[:, 0]), [2, 3, 4])
+
+
+def test_a_box_in_millimetres(a_geometry):
+    box = box_of_ras([(11.1, 24.2, 40), (10.5, 21.5, 30)], a_geometry)
+    assert box == Extent((0, 2, 1), (4, 5, 3))
+    with pytest.raises(InputError, match="no voxel"):
+        box_of_ras([(0, 0, 0), (1, 1, 1)], a_geometry)
+    with pytest.raises(InputError, match="two opposite corners"):
+        box_of_ras([(0, 0, 0)], a_geometry)

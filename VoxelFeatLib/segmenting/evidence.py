@@ -1,0 +1,96 @@
+"""From clicks and existing masks to a fitted probe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from VoxelFeatLib.field.feature_field import FeatureField
+from VoxelFeatLib.imaging.volume import Volume
+from VoxelFeatLib.segmenting.history import PackedMask
+from VoxelFeatLib.segmenting.probe import AffineHead, LogisticProblem, fit_whitened
+from VoxelFeatLib.segmenting.sampling import inside_and_around
+from VoxelFeatLib.segmenting.segment import Position, Wish
+from VoxelFeatLib.segmenting.statistics import FeatureStatistics, samples_at
+
+# A click counts as many samples of an existing mask.
+_CLICK_WEIGHT = 20.0
+_RIDGE = 1.0
+
+Rows = npt.NDArray[np.float32]
+
+
+class Evidence:
+    """Samples of one volume and field, each asked for once.
+
+    Args:
+        volume: The volume.
+        field: Its field.
+        seed: Chooses the random samples.
+    """
+
+    def __init__(self, volume: Volume, field: FeatureField, seed: int) -> None:
+        self._volume = volume
+        self._field = field
+        self._seed = seed
+        self._rows: dict[Position, Rows] = {}
+        self._of_masks: dict[PackedMask, tuple[Rows, Rows]] = {}
+
+    def with_field(self, field: FeatureField) -> Evidence:
+        """Return the same for a better field."""
+        return Evidence(self._volume, field, self._seed)
+
+    @cached_property
+    def statistics(self) -> FeatureStatistics:
+        """What is normal in the volume; computed when first needed."""
+        return FeatureStatistics.of(self._field, self._volume, seed=self._seed)
+
+    def fit(self, wish: Wish) -> AffineHead:
+        """Fit the click probe to a segment's positions and its existing mask."""
+        positive, negative = self._at(wish.positive), self._at(wish.negative)
+        if wish.base is not None:
+            inside, around = self._consistent(positive, negative, *self._of_mask(wish.base))
+            positive = np.concatenate([positive, inside])
+            negative = np.concatenate([negative, around])
+        return fit_whitened(positive, negative, self.statistics)
+
+    def _consistent(
+        self, positive: Rows, negative: Rows, inside: Rows, around: Rows
+    ) -> tuple[Rows, Rows]:
+        """Leave out what a plain fit contradicts: masks err, and clicks correct them.
+
+        The probe insists on every sample it is given; mislabelled ones would turn it around.
+        """
+        parts = [positive, inside, negative, around]
+        z = self.statistics.whiten(np.concatenate(parts))
+        sizes = [len(part) for part in parts]
+        signs = np.repeat([1.0, 1.0, -1.0, -1.0], sizes)
+        weights = np.repeat([_CLICK_WEIGHT, 1.0, _CLICK_WEIGHT, 1.0], sizes)
+        solution = LogisticProblem(z, signs, weights, _RIDGE).solve()
+        right = signs * (z @ solution[:-1] + solution[-1]) > 0
+        _, kept_inside, _, kept_around = np.split(right, np.cumsum(sizes)[:-1])
+        if not len(positive) and not kept_inside.any():
+            return inside, around
+        return inside[kept_inside], around[kept_around]
+
+    def _at(self, positions: Sequence[Position]) -> Rows:
+        """(N, C + 1) samples at RAS positions; only new ones ask the field."""
+        missing = [position for position in dict.fromkeys(positions) if position not in self._rows]
+        if missing:
+            rows = samples_at(self._field, self._volume, missing)
+            self._rows.update(zip(missing, rows, strict=True))
+        empty = np.empty((0, self._field.channels + 1), dtype=np.float32)
+        return np.concatenate([empty, *(self._rows[position][None] for position in positions)])
+
+    def _of_mask(self, base: PackedMask) -> tuple[Rows, Rows]:
+        if base not in self._of_masks:
+            self._of_masks.clear()  # one at a time: a new mask replaces the old one
+            inside, around = inside_and_around(base.mask(), self._volume.geometry, self._seed)
+            self._of_masks[base] = (
+                samples_at(self._field, self._volume, inside),
+                samples_at(self._field, self._volume, around),
+            )
+        return self._of_masks[base]
