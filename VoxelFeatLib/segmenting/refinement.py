@@ -1,0 +1,221 @@
+"""Refine a coarse mask with the field.
+
+``paper``: the published protocol. A LayerNorm probe is trained on the coarse labels in the box of
+the mask and replaces them there. It loses to plain anti-aliasing where the target does not differ
+from its surroundings.
+
+``prior`` (default): the probe may only move the border, as far as it has earned; see border.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from VoxelFeatLib.errors import InputError
+from VoxelFeatLib.field.feature_field import FeatureField
+from VoxelFeatLib.field.lattice import Lattice
+from VoxelFeatLib.imaging.geometry import Geometry
+from VoxelFeatLib.imaging.resampling import resample_labels_nearest
+from VoxelFeatLib.imaging.volume import Volume
+from VoxelFeatLib.segmenting.border import BAND, prior_logit, surface_distance, trusted_probe
+from VoxelFeatLib.segmenting.coarse import subgrid, underlying_grid
+from VoxelFeatLib.segmenting.components import Mask, bounding_box
+from VoxelFeatLib.segmenting.inference import Extent, VolumeInference
+from VoxelFeatLib.segmenting.probe import fit_layernorm
+from VoxelFeatLib.segmenting.statistics import samples_at
+
+Mode = Literal["prior", "paper"]
+
+# Positions evaluated between two steps.
+_POINTS = 1 << 16
+# The paper's box is so many voxels larger than the mask's on every side.
+_PAPER_MARGIN = 5
+# Voxels of random slices that the paper's probe is trained on: 200 epochs of them take seconds.
+_PAPER_VOXELS = 1 << 15
+
+
+@dataclass(frozen=True, eq=False)
+class RefineProgress:
+    """How far a refinement is.
+
+    Attributes:
+        stage: What is being done, for the user.
+        fraction: 0 to 1.
+        mask: (K, J, I) on the volume's grid; only at the end.
+        trust: Weight of the probe's logit beside the prior (``prior`` mode, at the end).
+    """
+
+    stage: str
+    fraction: float
+    mask: Mask | None = None
+    trust: float = 0.0
+
+
+def refine(
+    volume: Volume,
+    field: FeatureField,
+    coarse_mask: npt.NDArray[np.bool_],
+    coarse_geometry: Geometry | None = None,
+    *,
+    mode: Mode = "prior",
+    coarse_mm: float | None = None,
+    seed: int = 0,
+) -> Mask:
+    """Refine a coarse mask at once; arguments and errors as ``refine_steps``.
+
+    Returns:
+        (K, J, I) on the volume's grid.
+    """
+    steps = refine_steps(
+        volume,
+        field,
+        coarse_mask,
+        coarse_geometry,
+        mode=mode,
+        coarse_mm=coarse_mm,
+        seed=seed,
+    )
+    *_, last = steps
+    if last.mask is None:  # the last step carries it
+        raise AssertionError
+    return last.mask
+
+
+def refine_steps(
+    volume: Volume,
+    field: FeatureField,
+    coarse_mask: npt.NDArray[np.bool_],
+    coarse_geometry: Geometry | None = None,
+    *,
+    mode: Mode = "prior",
+    coarse_mm: float | None = None,
+    seed: int = 0,
+) -> Iterator[RefineProgress]:
+    """Refine a coarse mask step by step; stop asking for steps to cancel.
+
+    Args:
+        volume: The volume.
+        field: Its field.
+        coarse_mask: (K, J, I) on any grid; blocks of an up-sampled mask are recognised.
+        coarse_geometry: The mask's grid; the volume's when None.
+        mode: "prior", or "paper".
+        coarse_mm: Edge of the coarse voxels, where it cannot be seen from the mask.
+        seed: Chooses the folds, and what the probe is trained on.
+
+    Returns:
+        An iterator of steps; the last one carries the mask.
+
+    Raises:
+        InputError: The mask is empty, of another shape than its geometry, or outside the volume.
+    """
+    geometry = coarse_geometry or volume.geometry
+    mask = np.asarray(coarse_mask, dtype=bool)
+    if mask.shape != geometry.shape_kji:
+        raise InputError(
+            f"The coarse mask has shape {mask.shape}, but its geometry says {geometry.shape_kji}."
+        )
+    if not mask.any():
+        raise InputError("The coarse mask is empty; there is nothing to refine.")
+    if mode == "paper":
+        return _paper_steps(volume, field, mask, geometry, seed)
+    labels, grid = underlying_grid(mask, geometry, coarse_mm)
+    return _prior_steps(volume, field, labels, grid, seed)
+
+
+def _prior_steps(
+    volume: Volume, field: FeatureField, labels: Mask, grid: Geometry, seed: int
+) -> Iterator[RefineProgress]:
+    yield RefineProgress("Smoothing the mask", 0.0)
+    extent = _extent_around(labels, grid, volume.geometry, margin=2.5)
+    z = surface_distance(labels, grid, _crop(volume.geometry, extent))
+    yield RefineProgress("Fitting the probe", 0.05)
+    probe = trusted_probe(volume, field, labels, grid, np.random.default_rng(seed))
+    inner = z > 0
+    if probe is not None:
+        inference = VolumeInference(field, volume)
+        band = np.argwhere(np.abs(z) < BAND)
+        for first in range(0, len(band), _POINTS):
+            part = band[first : first + _POINTS]
+            ras = volume.geometry.to_ras((part + extent.start_kji)[:, ::-1])
+            where = tuple(part.T)
+            evidence = probe.evidence(inference.logits_at(probe.head, ras))
+            inner[where] = prior_logit(z[where]) + evidence > 0
+            done = (first + len(part)) / len(band)
+            yield RefineProgress("Moving the border", 0.3 + 0.7 * done)
+    result = np.zeros(volume.geometry.shape_kji, dtype=bool)
+    result[extent.slices] = inner
+    yield RefineProgress("Done", 1.0, result, 0.0 if probe is None else probe.weight)
+
+
+def _paper_steps(
+    volume: Volume, field: FeatureField, mask: Mask, geometry: Geometry, seed: int
+) -> Iterator[RefineProgress]:
+    yield RefineProgress("Sampling slices", 0.0)
+    noisy = resample_labels_nearest(mask, geometry, volume.geometry)
+    box = bounding_box(noisy)
+    if box is None:
+        raise InputError("The coarse mask lies outside the volume.")
+    whole = Extent((0, 0, 0), volume.geometry.shape_kji)
+    low = [part.start - _PAPER_MARGIN for part in box]
+    high = [part.stop + _PAPER_MARGIN for part in box]
+    extent = Extent((low[0], low[1], low[2]), (high[0], high[1], high[2])).clipped(whole)
+    positive, negative = _slice_samples(volume, field, noisy, extent, seed)
+    yield RefineProgress("Training the probe", 0.2)
+    head = fit_layernorm(positive, negative, seed=seed)
+    result = np.zeros(whole.shape, dtype=bool)
+    done = 0
+    for chunk in VolumeInference(field, volume).masks(head, box=extent):
+        result[chunk.extent.slices] = chunk.mask
+        done += chunk.extent.size
+        yield RefineProgress("Evaluating the probe", 0.6 + 0.4 * min(done / extent.size, 1.0))
+    yield RefineProgress("Done", 1.0, result)
+
+
+def _slice_samples(
+    volume: Volume, field: FeatureField, noisy: Mask, extent: Extent, seed: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return [features, intensity] inside and outside the mask, from random slices of a box."""
+    inside, outside = [], []
+    count = 0
+    for k in np.random.default_rng(seed).permutation(extent.shape[0]) + extent.start_kji[0]:
+        (_, j0, i0), (_, j1, i1) = extent.start_kji, extent.stop_kji
+        lattice = Lattice.of_voxels((int(k), j0, i0), (int(k) + 1, j1, i1))
+        ras = lattice.ras(volume.geometry, field.device).reshape(-1, 3).cpu().numpy()
+        x = samples_at(field, volume, ras)
+        labels = noisy[int(k), j0:j1, i0:i1].ravel()
+        inside.append(x[labels])
+        outside.append(x[~labels])
+        count += len(labels)
+        if count >= _PAPER_VOXELS and any(map(len, inside)) and any(map(len, outside)):
+            break
+    return np.concatenate(inside), np.concatenate(outside)
+
+
+def _extent_around(labels: Mask, grid: Geometry, geometry: Geometry, *, margin: float) -> Extent:
+    """Return the volume's voxels in the box of a mask on another grid, and so many beyond.
+
+    Raises:
+        InputError: The mask lies outside the volume.
+    """
+    box = bounding_box(labels)
+    if box is None:
+        raise InputError("The coarse mask is empty; there is nothing to refine.")
+    if not geometry.contains(grid.to_ras(np.argwhere(labels)[:, ::-1])).any():
+        raise InputError("The coarse mask lies outside the volume.")
+    ends = [(part.start - 0.5 - margin, part.stop - 0.5 + margin) for part in reversed(box)]
+    ijk = geometry.to_ijk(grid.to_ras(list(product(*ends))))
+    start = np.maximum(np.floor(ijk.min(axis=0)), 0).astype(int)[::-1].tolist()
+    size = geometry.shape_kji
+    stop = np.minimum(np.ceil(ijk.max(axis=0))[::-1] + 1, size).astype(int).tolist()
+    return Extent((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
+
+def _crop(geometry: Geometry, extent: Extent) -> Geometry:
+    shape = np.subtract(extent.stop_kji, extent.start_kji).tolist()
+    return subgrid(geometry, extent.start_kji[::-1], (1, 1, 1), shape)
