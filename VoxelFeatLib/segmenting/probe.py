@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float64]
 
-# The ridge of a fit in whitened space: a Gaussian prior on the direction.
+# The ridge of a fit in whitened space: a Gaussian prior of unit variance.
 _RIDGE = 1.0
-# Total weight of the background samples, in clicks.
+# Total weight of the background samples, in positive samples.
 _BACKGROUND_WEIGHT = 1.0
 # A click that comes out wrong counts this many times more, at most so often.
 _INSISTENCE, _MOST_ROUNDS = 4.0, 6
@@ -145,7 +145,7 @@ class LogisticProblem:
             length = 1.0
             while (trial := self.value(solution + length * step)) > value + 1e-4 * length * slope:
                 length /= 2
-                if length < 1e-8:  # J cannot fall further in float64
+                if length < 1e-12:  # J cannot fall further in float64
                     return solution
             solution, value = solution + length * step, trial
         return solution
@@ -163,7 +163,9 @@ class LogisticProblem:
         hessian[:size, size] = hessian[size, :size] = curvature @ self.z
         hessian[size, size] = curvature.sum()
         hessian[np.diag_indices(size)] += self.ridge
-        hessian[np.diag_indices(size + 1)] += 1e-12 * np.trace(hessian)  # curvature may underflow
+        # Far from the optimum the intercept's curvature can vanish; a floor keeps its step finite.
+        hessian[size, size] = max(hessian[size, size], 1e-4 * self.weights.sum())
+        hessian[np.diag_indices(size + 1)] += 1e-12 * np.trace(hessian)
         return hessian
 
 
@@ -172,11 +174,11 @@ def fit_whitened(
 ) -> AffineHead:
     """Fit the click probe: regularised logistic regression in whitened space.
 
-    Every click weighs 1. The volume's background samples are negatives that weigh a fixed sum
-    together, whatever the number of clicks: the first click is weighed against the volume itself,
-    later ones are hardly held back by those background samples that lie in the segment. Clicks
-    that come out on the wrong side count more and more until they do not, or until it is clear
-    that they contradict each other.
+    Every click weighs 1. The volume's background samples are negatives that together weigh as much
+    as the positive clicks: one click is balanced against the volume itself, and its logit is 0
+    about halfway between the click and what is usual. The prior of the direction is Gaussian with
+    the deviations ``statistics.expectation``. Clicks that come out on the wrong side count more and
+    more until they do not, or until it is clear that they contradict each other.
 
     Args:
         positive_x: (P, C + 1) samples [features, intensity] inside the segment.
@@ -188,10 +190,11 @@ def fit_whitened(
     """
     clicks, signs = _labelled(positive_x, negative_x, statistics.mean.size)
     z = np.concatenate([statistics.whiten(clicks), statistics.background])
+    z *= statistics.expectation  # a ridge on scaled samples is a prior of that deviation
     background = len(statistics.background)
     targets = np.concatenate([signs, np.full(background, -1.0)])
     weights = np.ones(len(z))
-    weights[len(signs) :] = _BACKGROUND_WEIGHT / background
+    weights[len(signs) :] = _BACKGROUND_WEIGHT * (signs > 0).sum() / background
     solution = None
     for _ in range(_MOST_ROUNDS):
         solution = LogisticProblem(z, targets, weights, _RIDGE).solve(solution)
@@ -265,9 +268,9 @@ def _labelled(
 
 
 def _unwhitened(solution: FloatArray | None, statistics: FeatureStatistics) -> AffineHead:
-    """Return a head on x for [b, t] on z = W (x - mean)."""
+    """Return a head on x for [b, t] on z = expectation * W (x - mean)."""
     assert solution is not None  # noqa: S101 - at least one round was solved
-    direction = statistics.whitening.T @ solution[:-1]
+    direction = statistics.whitening.T @ (statistics.expectation * solution[:-1])
     bias = float(solution[-1] - direction @ statistics.mean)
     weight = torch.from_numpy(direction[:-1].astype(np.float32))
     return AffineHead(weight, float(direction[-1]), bias)
