@@ -1,8 +1,9 @@
 """The embedded backbone: classical multi-scale filters, no download.
 
-Every feature is invariant to rotations and mirrorings of the slice, since the field is to be a function of
-position alone. Three scales of one pyramid give the three maps; the coarsest also carries the composition of
-its surroundings (soft histograms) and their texture.
+Every feature is invariant to rotations and mirrorings of the slice, since the field is to be a
+function of
+position alone. Three scales of one pyramid give the three maps; the coarsest also carries the
+composition of its surroundings (soft histograms) and their texture.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ _STRIDES = (4, 8, 16)
 _HISTOGRAM_BINS = 6
 # Blur of the surroundings described by the coarsest map, in its cells.
 _CONTEXT_SIGMAS = (1.0, 3.0)
-# Cells stay about two voxels wide, as SAM2's finest map on a 512 x 512 slice, up to SAM2's input size.
+# Cells stay about two voxels wide, as SAM2's finest map on a 512 x 512 slice, up to SAM2's input
+# size.
 _PIXELS_PER_VOXEL = 2
 _INPUT_STEP, _SMALLEST_INPUT, _LARGEST_INPUT = 64, 128, 1024
 
@@ -33,7 +35,8 @@ class FilterBackbone:
     """Gaussian scale space, gradients, Hessian eigenvalues, local deviation, histograms and texture.
 
     Args:
-        windows: intensity windows, the first one being the one whose histogram and texture count most.
+        windows: intensity windows, the first one being the one whose histogram and texture count
+            most.
         input_size: side of the square input, pixels, a multiple of 16.
     """
 

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 BackboneFactory = Callable[["Volume"], "Backbone"]
 
-BACKBONES: Mapping[str, BackboneFactory] = MappingProxyType(
-    {"filters": FilterBackbone.for_volume}
-)
+BACKBONES: Mapping[str, BackboneFactory] = MappingProxyType({"filters": FilterBackbone.for_volume})
 
 
 def create_backbone(name: str, volume: Volume) -> Backbone:

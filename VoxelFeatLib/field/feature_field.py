@@ -109,9 +109,7 @@ class FeatureField(nn.Module):
             out[:, planes] = self.network.project_on(slab, weight)
         return out.add_(bias.view(-1, 1, 1, 1))
 
-    def _fold(
-        self, weight: torch.Tensor, bias: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _fold(self, weight: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """An affine map of features as one of standardised features."""
         weight = weight.to(self.device, torch.float32)
         return weight * self.std, bias.to(self.device, torch.float32) + weight @ self.mean

@@ -1,8 +1,9 @@
 """Field files: one safetensors file of weights with a JSON header.
 
-The header, under the metadata key "voxelfeat", holds the format version, the kind ("field" or "checkpoint"),
-geometry, SHA-256 of the voxels, backbone and its fingerprint, network, and the fit's record. It is data only:
-nothing in a file is executed.
+The header, under the metadata key "voxelfeat", holds the format version, the kind ("field" or
+"checkpoint"),
+geometry, SHA-256 of the voxels, backbone and its fingerprint, network, and the fit's record. It is
+data only: nothing in a file is executed.
 """
 
 from __future__ import annotations
@@ -89,7 +90,9 @@ class FieldHeader:
         shape = tuple(int(n) for n in values["shape_kji"])
         return cls(
             kind=str(values["kind"]),
-            geometry=Geometry((shape[0], shape[1], shape[2]), np.array(values["ijk_to_ras"], dtype=np.float64)),
+            geometry=Geometry(
+                (shape[0], shape[1], shape[2]), np.array(values["ijk_to_ras"], dtype=np.float64)
+            ),
             volume_sha256=str(values["volume_sha256"]),
             backbone=str(values["backbone"]),
             fingerprint=str(values["fingerprint"]),
@@ -117,9 +120,7 @@ def header_of(
     )
 
 
-def save_field(
-    path: Path, field: FeatureField, volume: Volume, record: dict[str, Any]
-) -> None:
+def save_field(path: Path, field: FeatureField, volume: Volume, record: dict[str, Any]) -> None:
     """Write a field file whole, or leave what was there.
 
     Raises:
@@ -163,7 +164,8 @@ def load_field(
         device: where the weights go.
 
     Raises:
-        FieldFileError: missing, damaged, foreign or newer file, unfinished fit, or another volume's field.
+        FieldFileError: missing, damaged, foreign or newer file, unfinished fit, or another
+            volume's field.
     """
     header, tensors = read_tensors(path)
     if header.kind != "field":
@@ -232,9 +234,10 @@ def _header(path: Path, metadata: dict[str, str] | None) -> FieldHeader:
 
 
 def _damaged(path: Path) -> FieldFileError:
-    return FieldFileError(f"{path} is damaged or not a field file; fit it again with `voxelfeat fit`.")
+    return FieldFileError(
+        f"{path} is damaged or not a field file; fit it again with `voxelfeat fit`."
+    )
 
 
 def _shape(geometry: Geometry) -> str:
     return " x ".join(str(n) for n in reversed(geometry.shape_kji))
-

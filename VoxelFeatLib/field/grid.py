@@ -1,6 +1,7 @@
 """The `grid` network: one grid of latent vectors a level, interpolated and mapped linearly to features.
 
-Interpolation and the last layer are both linear, so a linear probe can be applied to the nodes first and its
+Interpolation and the last layer are both linear, so a linear probe can be applied to the nodes
+first and its
 scalar result interpolated: a mask costs a few operations a voxel, whatever the number of channels.
 """
 
@@ -32,7 +33,8 @@ class NodeGrid(nn.Module):
 
     Args:
         geometry: the volume's.
-        spacing: wanted distance of nodes, mm; never finer than the voxels, evenly fitted to the extent.
+        spacing: wanted distance of nodes, mm; never finer than the voxels, evenly fitted to the
+            extent.
         latents: length of the latent vectors.
 
     Attributes:
@@ -52,7 +54,9 @@ class NodeGrid(nn.Module):
         # Node coordinate = index * scale; an axis of a single voxel stays on its first node.
         self.scale_ijk = (counts - 1) / np.maximum(sizes - 1, 1)
         matrix = np.diag([*self.scale_ijk, 1.0]) @ geometry.ras_to_ijk
-        self.register_buffer("to_nodes", torch.tensor(matrix[:3], dtype=torch.float32), persistent=False)
+        self.register_buffer(
+            "to_nodes", torch.tensor(matrix[:3], dtype=torch.float32), persistent=False
+        )
         self.values = nn.Parameter(torch.zeros(math.prod(self.shape_kji), latents))
 
     def forward(self, ras: torch.Tensor) -> torch.Tensor:

@@ -30,9 +30,7 @@ def corner_weights(
     strides = torch.tensor([1, ni, ni * nj], device=coordinates.device)
     first = (lower.long() * strides).sum(1, keepdim=True)
     steps = torch.tensor([0, 1], device=coordinates.device)
-    offsets = (
-        steps[:, None, None] * strides[2] + steps[:, None] * strides[1] + steps * strides[0]
-    )
+    offsets = steps[:, None, None] * strides[2] + steps[:, None] * strides[1] + steps * strides[0]
     parts = torch.stack([1 - upper_part, upper_part], dim=2)
     weights = parts[:, 2, :, None, None] * parts[:, 1, None, :, None] * parts[:, 0, None, None, :]
     return first + offsets.reshape(-1), weights.reshape(-1, 8)
@@ -59,8 +57,8 @@ class NodeUsage:
 class _WeightedRows(torch.autograd.Function):
     """sum_c weights[n, c] * nodes[rows[n, c]].
 
-    embedding_bag computes it in one pass. Its own backward pass takes twenty times as long on a CPU as a
-    transposed sparse product, and a gradient of the weights is not needed here.
+    embedding_bag computes it in one pass. Its own backward pass takes twenty times as long on a
+    CPU as a transposed sparse product, and a gradient of the weights is not needed here.
     """
 
     @staticmethod

@@ -1,7 +1,7 @@
 """The paper's `nfnet` network: Fourier features and normaliser-free residual blocks.
 
-Sources: VoxelFeat (MIDL 2025) for the layout; Brock et al. 2021 (NFNets) for scaled weight standardisation,
-scaled activations and the residual form.
+Sources: VoxelFeat (MIDL 2025) for the layout; Brock et al. 2021 (NFNets) for scaled weight
+standardisation, scaled activations and the residual form.
 """
 
 from __future__ import annotations

@@ -63,13 +63,12 @@ class ChannelStatistics:
 class ChannelMeasure:
     """Estimates the statistics from random planes, each plain and with several augmentations.
 
-    sigma_i is the root mean square difference of channel i between an augmented view and the plain view of
+    sigma_i is the root mean square difference of channel i between an augmented view and the plain
+    view of
     the same plane, both at the augmented view's cell centres; w_i = sigma_i / (mean sigma_i + eps).
     """
 
-    def __init__(
-        self, sampler: ViewSampler, renderer: SliceRenderer, backbone: Backbone
-    ) -> None:
+    def __init__(self, sampler: ViewSampler, renderer: SliceRenderer, backbone: Backbone) -> None:
         self._sampler = sampler
         self._renderer = renderer
         self._backbone = backbone
@@ -111,14 +110,11 @@ def _statistics(
     # A channel that never changes keeps the scale 1.
     stds = tuple(torch.where(f.std(0) > EPSILON, f.std(0), 1.0) for f in features)
     scaling = ChannelScaling(means, stds)
-    sigmas = [
-        (s / max(n, 1)).sqrt() / std for s, n, std in zip(squares, counts, stds, strict=True)
-    ]
+    sigmas = [(s / max(n, 1)).sqrt() / std for s, n, std in zip(squares, counts, stds, strict=True)]
     mean_sigma = torch.cat(sigmas).mean()
     weights = tuple(_weight(sigma, mean_sigma) for sigma in sigmas)
     covariances = tuple(
-        (z.T @ z) / z.shape[0]
-        for z in (scaling.standardise(f, i) for i, f in enumerate(features))
+        (z.T @ z) / z.shape[0] for z in (scaling.standardise(f, i) for i, f in enumerate(features))
     )
     return ChannelStatistics(scaling, weights, covariances)
 

@@ -1,6 +1,7 @@
 """The fit: a sequence of short steps that a caller runs, watches, interrupts and resumes.
 
-Everything random is derived from the seed and a counter, never from a generator's history. A fit resumed
+Everything random is derived from the seed and a counter, never from a generator's history. A fit
+resumed
 from a checkpoint therefore takes the very steps that the uninterrupted one would have taken.
 """
 
@@ -37,8 +38,8 @@ class Fitter:
     """Fits a field to a volume; iterate it to work.
 
     Each iteration does one short piece of work (an encoded view, one optimiser step) and yields a
-    `FitProgress`. Stop iterating to cancel. From the first progress whose `usable` is true, `field` can be
-    queried between any two iterations.
+    `FitProgress`. Stop iterating to cancel. From the first progress whose `usable` is true,
+    `field` can be queried between any two iterations.
 
     Args:
         volume: the volume.

@@ -27,8 +27,8 @@ def fit_memory(
 ) -> int:
     """Peak bytes a fit is expected to need on its device.
 
-    The volume as float32, the network with its gradient (NAdam: and two moments), the pool of encoded
-    views, and one view being encoded.
+    The volume as float32, the network with its gradient (NAdam: and two moments), the pool of
+    encoded views, and one view being encoded.
     """
     voxels = _FLOAT * geometry.shape_kji[0] * geometry.shape_kji[1] * geometry.shape_kji[2]
     values = sum(p.numel() for p in network.parameters())

@@ -46,9 +46,7 @@ def _grid(settings: GridSettings, geometry: Geometry, backbone: Backbone) -> Gri
     )
 
 
-def _values(
-    geometry: Geometry, spacings: list[float], latents: list[int], factor: float
-) -> int:
+def _values(geometry: Geometry, spacings: list[float], latents: list[int], factor: float) -> int:
     """Node values that grids of these spacings hold."""
     total = 0
     for spacing, count in zip(spacings, latents, strict=True):

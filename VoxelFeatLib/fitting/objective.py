@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from VoxelFeatLib.fitting.views import EncodedView
+    from VoxelFeatLib.fitting.views import ViewPool
 
 # Side of the patch, in native pixels, on which total variation and blur act.
 _PATCH = 24
@@ -38,49 +38,55 @@ class CellBatch:
     targets: torch.Tensor
 
 
-@dataclass(frozen=True)
-class Window:
-    """A square of cells of one view, the same region on every level, in cells of the coarsest level."""
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """Squares of cells, each of one view of a pool, the same region on every level.
 
-    row: int
-    column: int
+    Attributes:
+        places: (W,) places in the pool.
+        corners: (W, 2) first row and column, in cells of the coarsest level.
+        side: in cells of the coarsest level.
+    """
+
+    places: torch.Tensor
+    corners: torch.Tensor
     side: int
 
 
+def draw_windows(pool: ViewPool, count: int, side: int, generator: torch.Generator) -> Windows:
+    """Random windows, at most as large as a view."""
+    cells = pool.targets[-1].shape[1]
+    side = min(side, cells)
+    places = torch.randint(pool.count, (count,), generator=generator)
+    corners = torch.randint(cells - side + 1, (count, 2), generator=generator)
+    device = pool.affine.device
+    return Windows(places.to(device), corners.to(device), side)
+
+
 def gather_cells(
-    view: EncodedView,
-    level: int,
-    window: Window,
-    samples: int,
-    generator: torch.Generator,
+    pool: ViewPool, level: int, windows: Windows, samples: int, generator: torch.Generator
 ) -> CellBatch:
-    """The valid cells of a window on one level, with K x K stratified random positions each."""
-    target, valid = view.targets[level], view.valid[level]
-    cells = target.shape[0]
-    scale = cells // view.targets[-1].shape[0]
-    rows = slice(window.row * scale, (window.row + window.side) * scale)
-    columns = slice(window.column * scale, (window.column + window.side) * scale)
-    inside = valid[rows, columns].nonzero()
-    device = target.device
+    """The windows' valid cells on one level, with K x K stratified random positions each."""
+    targets, valid = pool.targets[level], pool.valid[level]
+    cells, device = targets.shape[1], targets.device
+    scale = cells // pool.targets[-1].shape[1]
+    along = torch.arange(windows.side * scale, device=device)
+    rows = (windows.corners[:, :1] * scale + along)[:, :, None]
+    columns = (windows.corners[:, 1:] * scale + along)[:, None, :]
+    place = windows.places[:, None, None]
+    place, rows, columns = torch.broadcast_tensors(place, rows, columns)
+    inside = valid[place, rows, columns]
+    place, rows, columns = place[inside], rows[inside], columns[inside]
     strata = torch.arange(samples, device=device)
-    grid = torch.cartesian_prod(strata, strata).view(-1, 2)
-    jitter = torch.rand(len(inside), samples**2, 2, generator=generator).to(device)
-    corner = torch.tensor([rows.start, columns.start], device=device)
-    st = ((inside + corner)[:, None] + (grid + jitter) / samples) / cells
-    positions = view.affine[0] + st[..., :1] * view.affine[1] + st[..., 1:] * view.affine[2]
-    return CellBatch(positions, target[rows, columns][inside[:, 0], inside[:, 1]].float())
+    jitter = torch.rand(len(place), samples**2, 2, generator=generator).to(device)
+    offsets = (torch.cartesian_prod(strata, strata).view(-1, 2) + jitter) / samples
+    st = (torch.stack([rows, columns], dim=1)[:, None] + offsets) / cells
+    affine = pool.affine[place]
+    positions = torch.baddbmm(affine[:, :1], st, affine[:, 1:])
+    return CellBatch(positions, targets[place, rows, columns].float())
 
 
-def merge(batches: list[CellBatch]) -> CellBatch:
-    """Several batches of one level as one."""
-    return CellBatch(
-        torch.cat([b.positions for b in batches]), torch.cat([b.targets for b in batches])
-    )
-
-
-def agreement(
-    prediction: torch.Tensor, target: torch.Tensor, weight: torch.Tensor
-) -> torch.Tensor:
+def agreement(prediction: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Mean over cells of sum over channels of (F - f)^2 / (w + eps)."""
     return ((prediction - target).square() * weight).sum(1).mean()
 
@@ -92,13 +98,17 @@ def magnitude(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return (norm - target.norm(dim=1)).square().mean()
 
 
-def gather_patch(view: EncodedView, generator: torch.Generator) -> torch.Tensor:
-    """Positions of a random patch of the view's plane at native pitch, (P, P, 3) RAS mm."""
-    st = torch.rand(2, generator=generator).to(view.affine)
-    corner = view.affine[0] + st[0] * view.affine[1] + st[1] * view.affine[2]
-    steps = torch.arange(_PATCH, device=corner.device, dtype=corner.dtype) - (_PATCH - 1) / 2
-    down = steps[:, None, None] * view.pixel_steps[0]
-    return corner + down + steps[:, None] * view.pixel_steps[1]
+def gather_patches(
+    pool: ViewPool, places: torch.Tensor, generator: torch.Generator
+) -> torch.Tensor:
+    """Positions of a random patch of each view's plane at native pitch, (N, P, P, 3) RAS mm."""
+    affine, pixel_steps = pool.affine[places], pool.pixel_steps[places]
+    st = torch.rand(len(places), 1, 2, generator=generator).to(affine)
+    corner = torch.baddbmm(affine[:, :1], st, affine[:, 1:])
+    steps = torch.arange(_PATCH, device=affine.device, dtype=affine.dtype) - (_PATCH - 1) / 2
+    down = steps[:, None] * pixel_steps[:, :1]
+    right = steps[:, None] * pixel_steps[:, 1:]
+    return (corner + down)[:, :, None] + right[:, None]
 
 
 def variation(patches: torch.Tensor) -> torch.Tensor:

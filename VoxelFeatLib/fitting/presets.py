@@ -24,7 +24,7 @@ class GridSettings:
     """
 
     spacing: tuple[float, ...] = (0.5, 0.5, 0.4)
-    latents: tuple[int, ...] = (10, 12, 32)
+    latents: tuple[int, ...] = (8, 8, 24)
     most_values: int = 64_000_000
     slices: int = 128
 
@@ -59,7 +59,8 @@ class Preset:
         steps: optimiser steps.
         windows: windows of cells in a step, each from a random view of the pool.
         window: side of a window, in cells of the coarsest level.
-        samples: pairs of stride and K; a cell is compared with the mean of K x K jittered positions.
+        samples: pairs of stride and K; a cell is compared with the mean of K x K jittered
+            positions.
         learning_rate: largest step.
         warm_up: fraction of the steps with a linearly growing learning rate; then cosine.
         final_rate: fraction of the learning rate at the end.
@@ -116,13 +117,13 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         for preset in (
             Preset(
                 name="fast",
-                summary="For a CPU: feature grids, a hundred views, minutes.",
+                summary="For a CPU: feature grids, two hundred views, minutes.",
                 network="grid",
-                views=96,
-                pool=96,
+                views=192,
+                pool=192,
                 first_views=12,
                 fill=0.6,
-                steps=600,
+                steps=1200,
                 windows=12,
                 window=8,
                 learning_rate=1.0,
@@ -144,9 +145,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 window=8,
                 learning_rate=1.0,
                 final_rate=0.02,
-                grid=GridSettings(
-                    latents=(16, 24, 64), most_values=256_000_000, slices=256
-                ),
+                grid=GridSettings(latents=(16, 24, 64), most_values=256_000_000, slices=256),
             ),
             Preset(
                 name="paper",

@@ -23,7 +23,8 @@ class FitProgress:
         fraction: of the whole work, 0 to 1, by expected time.
         seconds_left: expected.
         losses: terms of the objective at this step; empty outside training.
-        heldout: cosine and explained variance of the field by level name; empty before the first field.
+        heldout: cosine and explained variance of the field by level name; empty before the first
+            field.
         upsampling: the same for trilinear upsampling of the first slicing axis' features.
         usable: whether the field can be queried.
     """

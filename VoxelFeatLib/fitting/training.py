@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from VoxelFeatLib.fitting import objective
-from VoxelFeatLib.fitting.objective import CellBatch, Window
+from VoxelFeatLib.fitting.objective import CellBatch
 from VoxelFeatLib.fitting.streams import Stream, generator_for
 from VoxelFeatLib.fitting.views import ViewEncoder, ViewPool
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from VoxelFeatLib.field.network import FieldNetwork
     from VoxelFeatLib.fitting.optimisers import Optimiser
     from VoxelFeatLib.fitting.presets import Preset
-    from VoxelFeatLib.fitting.views import EncodedView
     from VoxelFeatLib.imaging.views import ViewSampler
 
 # Patches of a step for total variation and blur.
@@ -69,20 +68,17 @@ class Trainer:
         """Take optimiser step `number`; the objective's weighted terms."""
         rng = generator_for(self.seed, Stream.STEPS, number)
         generator = torch.Generator().manual_seed(int(rng.integers(1 << 62)))
-        picks = [self._pick(generator) for _ in range(self.preset.windows)]
-        patches = torch.stack(
-            [objective.gather_patch(view, generator) for view, _ in picks[:_PATCHES]]
-        )
+        preset, pool = self.preset, self.pool
+        windows = objective.draw_windows(pool, preset.windows, preset.window, generator)
+        patches = objective.gather_patches(pool, windows.places[:_PATCHES], generator)
         terms: dict[str, torch.Tensor] = {}
         for level, samples in enumerate(self.encoder.samples):
-            batch = objective.merge(
-                [objective.gather_cells(v, level, w, samples, generator) for v, w in picks]
-            )
+            batch = objective.gather_cells(pool, level, windows, samples, generator)
             for name, value in self._level_terms(level, batch, patches).items():
                 terms[name] = terms[name] + value if name in terms else value
         total = torch.stack(list(terms.values())).sum()
         total.backward()  # type: ignore[no-untyped-call]
-        self.optimiser.step(self.preset.rate_at(number))
+        self.optimiser.step(preset.rate_at(number))
         return {name: float(value.detach()) for name, value in terms.items()}
 
     def _level_terms(
@@ -103,12 +99,3 @@ class Trainer:
             terms["agreement"] = objective.agreement(rendered, batch.targets, self.weights[level])
             terms["magnitude"] = factors.magnitude * objective.magnitude(rendered, batch.targets)
         return terms
-
-    def _pick(self, generator: torch.Generator) -> tuple[EncodedView, Window]:
-        """A random window of a random view of the pool."""
-        number = int(torch.randint(len(self.pool.views), (), generator=generator))
-        view = self.pool.views[number]
-        cells = view.targets[-1].shape[0]
-        side = min(self.preset.window, cells)
-        corner = torch.randint(cells - side + 1, (2,), generator=generator)
-        return view, Window(int(corner[0]), int(corner[1]), side)

@@ -20,7 +20,8 @@ class EncodedView:
     """One view's targets and its map to space.
 
     Attributes:
-        affine: (3, 3) RAS mm: position at input coordinates (0, 0), step per unit s, step per unit t.
+        affine: (3, 3) RAS mm: position at input coordinates (0, 0), step per unit s, step per unit
+            t.
         pixel_steps: (2, 3) RAS mm: one native pixel along rows and along columns.
         targets: standardised features, one (G, G, C) float16 a level.
         valid: cells that count, one (G, G) bool a level.
@@ -57,9 +58,9 @@ class ViewEncoder:
             for level, m in enumerate(maps)
         ]
         valid = [
-            torch.from_numpy(
-                view.valid_cells(target.shape[0], samples, self.renderer.geometry)
-            ).to(device)
+            torch.from_numpy(view.valid_cells(target.shape[0], samples, self.renderer.geometry)).to(
+                device
+            )
             for target, samples in zip(targets, self.samples, strict=True)
         ]
         frame = view.frame
@@ -68,24 +69,47 @@ class ViewEncoder:
 
 
 class ViewPool:
-    """A bounded pool of encoded views; the oldest leave first.
+    """A bounded pool of encoded views, stacked; the oldest leave first.
 
-    View number n always stands in place n modulo capacity, so that a pool that was filled again after a
-    resume equals the one that was lost.
+    View number n always stands in place n modulo capacity, so that a pool that was filled again
+    after a resume equals the one that was lost.
+
+    Attributes:
+        affine: (capacity, 3, 3) as `EncodedView.affine`.
+        pixel_steps: (capacity, 2, 3) likewise.
+        targets: (capacity, G, G, C) float16 a level.
+        valid: (capacity, G, G) bool a level.
+        count: places in use.
     """
+
+    affine: torch.Tensor
+    pixel_steps: torch.Tensor
+    targets: list[torch.Tensor]
+    valid: list[torch.Tensor]
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self._places: dict[int, EncodedView] = {}
-
-    @property
-    def views(self) -> list[EncodedView]:
-        """The views, in the order of their places."""
-        return [self._places[place] for place in sorted(self._places)]
+        self.count = 0
 
     def add(self, number: int, view: EncodedView) -> None:
         """Add view `number`, replacing the oldest one when the pool is full."""
-        self._places[number % self.capacity] = view
+        if self.count == 0:
+            self._allocate(view)
+        place = number % self.capacity
+        self.affine[place] = view.affine
+        self.pixel_steps[place] = view.pixel_steps
+        for level, (targets, valid) in enumerate(zip(view.targets, view.valid, strict=True)):
+            self.targets[level][place] = targets
+            self.valid[level][place] = valid
+        self.count = min(self.count + 1, self.capacity)
+
+    def _allocate(self, view: EncodedView) -> None:
+        def stack(tensor: torch.Tensor) -> torch.Tensor:
+            return tensor.new_empty(self.capacity, *tensor.shape)
+
+        self.affine, self.pixel_steps = stack(view.affine), stack(view.pixel_steps)
+        self.targets = [stack(t) for t in view.targets]
+        self.valid = [stack(v) for v in view.valid]
 
 
 def _tensor(values: np.ndarray, device: torch.device) -> torch.Tensor:

@@ -23,7 +23,8 @@ def slice_positions(geometry: Geometry, axis: int, most: int) -> np.ndarray:
 class WarmStart:
     """Sets a grid network to the mean, over slicing axes, of upsampled features of orthogonal slices.
 
-    Along the slicing axis a node takes the linear mix of its two neighbouring slices, in the plane the
+    Along the slicing axis a node takes the linear mix of its two neighbouring slices, in the plane
+    the
     bilinear mix of cells: before any training the field equals plain trilinear upsampling.
     """
 
@@ -82,9 +83,7 @@ def _gap(positions: np.ndarray) -> float:
     return float(positions[1] - positions[0]) if len(positions) > 1 else np.inf
 
 
-def _on_nodes(
-    latent: torch.Tensor, grid: NodeGrid, geometry: Geometry, axis: int
-) -> torch.Tensor:
+def _on_nodes(latent: torch.Tensor, grid: NodeGrid, geometry: Geometry, axis: int) -> torch.Tensor:
     """A slice's map (L, G, G) at the nodes' in-plane positions: (rows, columns, L)."""
     columns, rows = (a for a in range(3) if a != axis)
     coordinates = []

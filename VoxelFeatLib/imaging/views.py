@@ -1,7 +1,9 @@
 """Oblique views: planes through a volume, their augmentation, and the exact map from feature cells to RAS.
 
-A view is a base slice of H0 x W0 pixels (its `Frame`), mirror-padded, zoomed, cropped back to H0 x W0 and
-resized to the backbone's square input (its `Augmentation`). All of this is affine, so a view's whole cell
+A view is a base slice of H0 x W0 pixels (its `Frame`), mirror-padded, zoomed, cropped back to H0 x
+W0 and
+resized to the backbone's square input (its `Augmentation`). All of this is affine, so a view's
+whole cell
 map is three vectors: see `View.affine`. Source: VoxelFeat (MIDL 2025), section on random slices.
 """
 
@@ -130,8 +132,10 @@ class ViewLimits:
 def slicing_axes(geometry: Geometry) -> tuple[int, ...]:
     """Index axes (0 = i, 1 = j, 2 = k) along which a volume is sliced.
 
-    BiomedParse's rule: axial (k) unless its slices are too elongated, else the axis with the squarest slices.
-    Near-isotropic volumes are also sliced along every other axis whose slices are not too elongated.
+    BiomedParse's rule: axial (k) unless its slices are too elongated, else the axis with the
+    squarest slices.
+    Near-isotropic volumes are also sliced along every other axis whose slices are not too
+    elongated.
     """
     extent = geometry.spacing * np.array(geometry.shape_kji[::-1])
     sides = [np.delete(extent, axis) for axis in range(3)]
@@ -146,7 +150,8 @@ def slicing_axes(geometry: Geometry) -> tuple[int, ...]:
 def axis_frame(geometry: Geometry, axis: int, position: float) -> Frame:
     """The un-rotated base slice across index axis `axis` at voxel index `position` along it.
 
-    The slice covers the volume's whole extent in its plane, at the finer of the two in-plane spacings.
+    The slice covers the volume's whole extent in its plane, at the finer of the two in-plane
+    spacings.
     """
     columns, rows = (a for a in range(3) if a != axis)
     sizes = np.array(geometry.shape_kji[::-1])
