@@ -45,7 +45,7 @@ class FilterBackbone:
     def __init__(self, windows: tuple[Window, ...], input_size: int) -> None:
         self.windows = windows
         self.input_size = input_size
-        ranges = ",".join(f"{w.width:g}/{w.level:g}" for w in windows)
+        ranges = ",".join(f"{w.width:.12g}/{w.level:.12g}" for w in windows)
         self.fingerprint = f"filters-v{_VERSION};input={input_size};windows={ranges}"
         local = len(windows) + 4 * min(2, len(windows))
         context = len(_CONTEXT_SIGMAS) * (_HISTOGRAM_BINS + len(windows)) + 2 * min(2, len(windows))
