@@ -140,7 +140,7 @@ def test_segment_starts_from_a_mask_on_other_voxels(
         (("-p", "out.csv", "-o", "o.nrrd"), "Say whether out.csv is in RAS or LPS"),
         (("-p", "in.csv", "--box", "1,2", "-o", "o.nrrd"), "'1,2' is no box"),
         (("-p", "in.csv", "--box", "90,90,90,95,95,95", "-o", "o.nrrd"), "no voxel of the volume"),
-        (("-p", "in.csv", "--also", "segment=in.csv", "-o", "o.nrrd"), "Two segments are named"),
+        (("-p", "in.csv", "--also", "o=in.csv", "-o", "o.nrrd"), "Two segments are named"),
         (("-p", "in.csv", "--device", "warp", "-o", "o.nrrd"), "The device warp cannot be used"),
         (("-p", "far.csv", "-o", "o.nrrd"), "lies outside the volume"),
     ],
@@ -295,7 +295,7 @@ def test_presets_are_all_there(run: Run) -> None:
 
 
 def test_every_command_has_help_with_an_example(run: Run) -> None:
-    for command in ("segment", "refine", "features", "supervoxels", "info", "presets"):
+    for command in ("fit", "segment", "refine", "features", "supervoxels", "info", "presets"):
         result = run(command, "--help")
         assert result.exit_code == 0
         assert f"voxelfeat {command}" in result.stdout

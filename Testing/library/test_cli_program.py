@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -47,11 +48,28 @@ def test_an_error_for_the_user_is_2_with_sentence_and_hint(kind: type[InputError
     assert err == "Error: The file [red]a[/].nrrd is empty.\nExport it again.\n"
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), Cancelled()])
-def test_ctrl_c_is_130(error: BaseException) -> None:
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (KeyboardInterrupt(), "Cancelled; nothing was left half-written.\n"),
+        (Cancelled("Cancelled; go on with --resume a.checkpoint"), None),
+    ],
+)
+def test_ctrl_c_is_130(error: BaseException, said: str | None) -> None:
     code, out, err = run(error)
     assert (code, out) == (130, "")
-    assert err == "Cancelled; nothing was left half-written.\n"
+    assert err == (said or f"{error}\n")
+
+
+def test_ctrl_c_ends_at_the_next_step_and_pressed_twice_at_once() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with console.ctrl_c() as pressed:
+        assert not pressed()
+        signal.raise_signal(signal.SIGINT)
+        assert pressed()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_wrong_option_is_2() -> None:

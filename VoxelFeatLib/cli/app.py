@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 import VoxelFeatLib
 from VoxelFeatLib.cli.console import say, say_error
 from VoxelFeatLib.cli.explore import features, supervoxels
+from VoxelFeatLib.cli.fit import fit
 from VoxelFeatLib.cli.info import info, presets
 from VoxelFeatLib.cli.refine import refine
 from VoxelFeatLib.cli.segment import segment
@@ -33,9 +34,12 @@ class Commands(TyperGroup):
         """Run the chosen command."""
         try:
             return super().invoke(ctx)
-        except (KeyboardInterrupt, Cancelled):
+        except KeyboardInterrupt:
             say("Cancelled; nothing was left half-written.")
             raise typer.Exit(CANCELLED) from None
+        except Cancelled as cancelled:
+            say(cancelled.message)
+            raise typer.Exit(CANCELLED) from cancelled
         except VoxelFeatError as error:
             say_error(error)
             raise typer.Exit(USER_ERROR) from error
@@ -55,7 +59,7 @@ def main() -> None:
 def full_program() -> typer.Typer:
     """Make the program with all its commands."""
     program = new_program()
-    for command in (segment, refine, features, supervoxels, info, presets):
+    for command in (fit, segment, refine, features, supervoxels, info, presets):
         program.command()(command)
     return program
 

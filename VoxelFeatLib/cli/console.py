@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,16 +26,16 @@ def messages() -> Console:
 
 def say(text: str) -> None:
     """Tell the user something that is not a result."""
-    messages().print(text, markup=False)
+    messages().print(text, markup=False, soft_wrap=True)
 
 
 def say_error(error: VoxelFeatError) -> None:
     """Print an error's sentence, and its hint below."""
     console = messages()
     console.print("[bold red]Error:[/] ", end="")
-    console.print(error.message, markup=False)
+    console.print(error.message, markup=False, soft_wrap=True)
     if error.hint:
-        console.print(error.hint, markup=False, style="dim")
+        console.print(error.hint, markup=False, style="dim", soft_wrap=True)
 
 
 def print_json(result: dict[str, Any]) -> None:
@@ -113,7 +114,7 @@ def bar(title: str) -> Iterator[Bar]:
     progress = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=24),
         TaskProgressColumn(),
         TextColumn("{task.fields[detail]}"),
         console=console,
@@ -122,3 +123,26 @@ def bar(title: str) -> Iterator[Bar]:
         shown = Bar(title, progress)
         yield shown
         shown.finish(f"done in {duration(time.monotonic() - began)}")
+
+
+@contextmanager
+def ctrl_c() -> Iterator[Callable[[], bool]]:
+    """Let Ctrl-C ask for an end between two steps; a second one interrupts at once.
+
+    Yields:
+        A function that tells whether Ctrl-C was pressed.
+    """
+    pressed = False
+
+    def press(*_: object) -> None:
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+        say("Stopping after this step; press Ctrl-C again to stop at once.")
+
+    before = signal.signal(signal.SIGINT, press)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)

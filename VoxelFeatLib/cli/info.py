@@ -14,6 +14,7 @@ from rich.table import Table
 from VoxelFeatLib.cli import options
 from VoxelFeatLib.cli.console import print_json, print_table
 from VoxelFeatLib.cli.files import open_volume
+from VoxelFeatLib.cli.report import heldout_table
 from VoxelFeatLib.imaging.geometry import Geometry
 
 
@@ -39,6 +40,10 @@ def info(
     if as_json:
         print_json(described)
         return
+    record = described.get("fit", {})
+    heldout = record.pop("heldout", {})
+    if "settings" in record:  # its many numbers are `voxelfeat presets`'s to show
+        record["settings"]["preset"] = record["settings"]["preset"]["name"]
     table = Table(title=path.name, show_header=False)
     table.add_column()
     table.add_column(overflow="fold")
@@ -46,6 +51,8 @@ def info(
         if value != []:
             table.add_row(key, _words(value))
     print_table(table)
+    if heldout:
+        print_table(heldout_table(heldout))
 
 
 def presets(as_json: options.Json = False) -> None:

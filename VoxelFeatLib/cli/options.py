@@ -65,6 +65,11 @@ def field_path(path: Path) -> Path:
     return _writable(path, FIELD_ENDINGS[:1])
 
 
+def checkpoint_path(path: Path) -> Path:
+    """Check, before any long work, that a checkpoint can be written there; raises as above."""
+    return _writable(path, FIELD_ENDINGS[1:])
+
+
 def position(text: str) -> Position:
     """Read `R,A,S` in millimetres.
 
@@ -127,9 +132,9 @@ def _numbers(text: str, count: int, sentence: str) -> list[float]:
 
 def _writable(path: Path, endings: Sequence[str]) -> Path:
     if not path.name.lower().endswith(tuple(endings)):
-        raise InputError(
-            f"Name the output {path.name} with one of the endings {', '.join(endings)}."
-        )
+        known = ", ".join(endings)
+        which = f"one of the endings {known}" if endings[1:] else f"the ending {known}"
+        raise InputError(f"Name the output {path.name} with {which}.")
     if not path.parent.is_dir():
         raise InputError(f"The folder {path.parent} does not exist; create it or choose another.")
     if path.is_dir() or not os.access(path.parent, os.W_OK):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,9 @@ from rich.table import Table
 from VoxelFeatLib.cli.console import duration, print_json, print_table
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.writing import SegmentMask
+
+_MEASURES = ("cosine", "explained_variance")
+_METHODS = ("field", "upsampling")
 
 
 def describe(
@@ -40,6 +43,19 @@ def print_segments(output: Path, segments: Sequence[dict[str, Any]], *, as_json:
     for segment in segments:
         table.add_row(*(_shown(key, value) for key, value in segment.items()))
     print_table(table)
+
+
+def heldout_table(heldout: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Table:
+    """Lay the held-out measure out: the field beside trilinear upsampling, level by level."""
+    table = Table(title="On views that the fit never saw")
+    table.add_column("level")
+    for measure in _MEASURES:
+        for method in _METHODS:
+            table.add_column(f"{measure}\n{method}".replace("_", " "), justify="right")
+    for level, methods in heldout.items():
+        numbers = [methods[method].get(measure) for measure in _MEASURES for method in _METHODS]
+        table.add_row(level, *("" if value is None else f"{value:.3f}" for value in numbers))
+    return table
 
 
 def _shown(key: str, value: Any) -> str:  # noqa: ANN401 - a name or a number

@@ -38,7 +38,9 @@ def segment(
         Files | None,
         typer.Option("--clicks", "-c", help="Points whose labels start with + or -."),
     ] = None,
-    name: Annotated[str, typer.Option(help="The segment's name.")] = "segment",
+    name: Annotated[
+        str | None, typer.Option(help="The segment's name; the output's name if left out.")
+    ] = None,
     also: Annotated[
         list[str] | None,
         typer.Option(
@@ -80,6 +82,7 @@ def segment(
       -o organs.seg.nrrd`
     """
     options.segmentation_path(output)
+    name = name or output.name.split(".")[0]
     system = options.coordinate_system(coordinates)
     corners = options.corners(box) if box else None
     own = read_clicks(
