@@ -10,8 +10,9 @@ The coarse mask is a set of exact labels at the centres of its coarse voxels. Fr
 2. a probe: a logistic regression of the labels on [features, intensity] at the coarse centres.
 3. how far to trust it: every coarse label is predicted by the smoothed mask without that label,
    and by a probe that was fitted without its neighbourhood. A logistic regression on the two gives
-   the weight that the probe's logit deserves beside a spatial prior. Where features say nothing
-   that the neighbours do not, the weight is zero and the result is plain anti-aliasing.
+   the weight that the probe's logit deserves beside a spatial prior, less one standard error.
+   Where features say nothing that the neighbours do not, the weight is zero and the result is
+   plain anti-aliasing.
 
 logit = 1.702 z / 0.5 + weight * probe + offset, with |offset| at most 1.5 * weight: an offset is
 the probe's to correct, without a probe it would only grow or shrink the mask.
@@ -25,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from scipy.ndimage import binary_dilation, binary_erosion
-from scipy.special import ndtri
+from scipy.special import expit, ndtri
 
 from VoxelFeatLib.field.feature_field import FeatureField
 from VoxelFeatLib.imaging.geometry import Geometry
@@ -179,7 +180,13 @@ def _worth(prior: FloatArray, probe: FloatArray, y: npt.NDArray[np.bool_]) -> tu
     both = np.stack([prior, probe], axis=1)[is_open]
     targets = np.where(y[is_open], 1.0, -1.0)
     solution = LogisticProblem(both, targets, np.ones(len(targets)), 1.0).solve()
-    weight = max(float(solution[1]), 0.0)
+    # One standard error less: with few labels a probe looks useful by chance.
+    probability = expit(both @ solution[:-1] + solution[-1])
+    design = np.column_stack([both, np.ones(len(both))])
+    information = (design.T * (probability * (1 - probability))) @ design
+    information[:2, :2] += np.eye(2)
+    error = float(np.sqrt(np.linalg.inv(information)[1, 1]))
+    weight = max(float(solution[1]) - error, 0.0)
     return weight, float(np.clip(solution[2], -1.5 * weight, 1.5 * weight))
 
 

@@ -16,7 +16,7 @@ import scipy.ndimage
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.resampling import resample_labels_nearest
-from VoxelFeatLib.segmenting.components import Mask
+from VoxelFeatLib.segmenting.components import Mask, bounding_box
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -81,6 +81,10 @@ def subgrid(
     return Geometry((k, j, i), matrix)
 
 
+# A mask that its blocks do not reproduce (beyond rounding) has none: it was edited, or smooth.
+_MOST_WRONG = 0.02
+
+
 @dataclass(frozen=True)
 class _Blocks:
     """How wide the blocks of a mask are along one axis, in voxels, and where one begins."""
@@ -107,7 +111,11 @@ def underlying_grid(
     """
     if coarse_mm is not None:
         return coarsen(mask, geometry, mm=coarse_mm)
-    blocks = [_blocks(mask, axis) for axis in (2, 1, 0)]
+    box = bounding_box(mask)
+    if box is None:
+        return mask, geometry
+    grown = tuple(slice(max(part.start - 1, 0), part.stop + 1) for part in box)
+    blocks = [_blocks(mask[grown], axis, grown[axis].start) for axis in (2, 1, 0)]
     known = [b.width * d for b, d in zip(blocks, geometry.spacing, strict=True) if b is not None]
     usual = float(np.median(known)) if known else 0.0
     first, step, shape = np.zeros(3), np.ones(3), list(mask.shape)
@@ -120,10 +128,14 @@ def underlying_grid(
         step[axis] = block.width
         shape[2 - axis] = int(np.ceil((size - begin) / block.width - 1e-6))
     grid = subgrid(geometry, first, step, shape)
-    return resample_labels_nearest(mask, geometry, grid), grid
+    labels = resample_labels_nearest(mask, geometry, grid)
+    wrong = np.count_nonzero(resample_labels_nearest(labels, grid, geometry) != mask)
+    if wrong > _MOST_WRONG * np.count_nonzero(mask):
+        return mask, geometry
+    return labels, grid
 
 
-def _blocks(mask: Mask, axis: int) -> _Blocks | None:
+def _blocks(mask: Mask, axis: int, start: int) -> _Blocks | None:
     """Measure the distances between planes of change; None where there are too few of them."""
     moved = np.moveaxis(mask, axis, 0)
     (planes,) = np.nonzero((moved[1:] != moved[:-1]).any(axis=(1, 2)))
@@ -135,5 +147,5 @@ def _blocks(mask: Mask, axis: int) -> _Blocks | None:
     near = gaps <= 2 * smallest + 1
     width = float(gaps[near].sum() / counts[near].sum())
     numbers = np.concatenate([[0], np.cumsum(np.rint(gaps / width))])
-    begin = float(np.mean(planes + 1 - numbers * width))
+    begin = float(np.mean(start + planes + 1 - numbers * width))
     return _Blocks(width, begin)

@@ -16,6 +16,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.field.feature_field import FeatureField
@@ -27,7 +28,7 @@ from VoxelFeatLib.segmenting.border import BAND, prior_logit, surface_distance, 
 from VoxelFeatLib.segmenting.coarse import subgrid, underlying_grid
 from VoxelFeatLib.segmenting.components import Mask, bounding_box
 from VoxelFeatLib.segmenting.inference import Extent, VolumeInference
-from VoxelFeatLib.segmenting.probe import fit_layernorm
+from VoxelFeatLib.segmenting.probe import LayerNormHead, fit_layernorm
 from VoxelFeatLib.segmenting.statistics import samples_at
 
 Mode = Literal["prior", "paper"]
@@ -124,7 +125,10 @@ def refine_steps(
         raise InputError("The coarse mask is empty; there is nothing to refine.")
     if mode == "paper":
         return _paper_steps(volume, field, mask, geometry, seed)
-    labels, grid = underlying_grid(mask, geometry, coarse_mm)
+    labels, grid = mask, geometry
+    # A grid coarser than the volume's is the mask's own; on a fine one it may have been up-sampled.
+    if coarse_mm is not None or geometry.spacing.max() < 1.5 * volume.geometry.spacing.max():
+        labels, grid = underlying_grid(mask, geometry, coarse_mm)
     return _prior_steps(volume, field, labels, grid, seed)
 
 
@@ -167,7 +171,7 @@ def _paper_steps(
     extent = Extent((low[0], low[1], low[2]), (high[0], high[1], high[2])).clipped(whole)
     positive, negative = _slice_samples(volume, field, noisy, extent, seed)
     yield RefineProgress("Training the probe", 0.2)
-    head = fit_layernorm(positive, negative, seed=seed)
+    head = _StandardisedHead.fit(positive, negative, seed)
     result = np.zeros(whole.shape, dtype=bool)
     done = 0
     for chunk in VolumeInference(field, volume).masks(head, box=extent):
@@ -175,6 +179,39 @@ def _paper_steps(
         done += chunk.extent.size
         yield RefineProgress("Evaluating the probe", 0.6 + 0.4 * min(done / extent.size, 1.0))
     yield RefineProgress("Done", 1.0, result)
+
+
+@dataclass(frozen=True, eq=False)
+class _StandardisedHead:
+    """The paper's probe on channels of zero mean and unit deviation.
+
+    LayerNorm mixes channels, so it needs them on one scale; those of the paper's backbone are,
+    those of others need not be.
+    """
+
+    head: LayerNormHead
+    mean: torch.Tensor
+    scale: torch.Tensor
+
+    @classmethod
+    def fit(
+        cls, positive: npt.NDArray[np.float32], negative: npt.NDArray[np.float32], seed: int
+    ) -> _StandardisedHead:
+        both = np.concatenate([positive, negative])
+        mean, scale = both.mean(axis=0), np.maximum(both.std(axis=0), 1e-6)
+        head = fit_layernorm((positive - mean) / scale, (negative - mean) / scale, seed=seed)
+        return cls(head, torch.from_numpy(mean), torch.from_numpy(scale))
+
+    @property
+    def affine(self) -> None:
+        """None: LayerNorm is not affine."""
+        return
+
+    def logits(self, features: torch.Tensor, intensity: torch.Tensor) -> torch.Tensor:
+        """Map (N, C) features and (N,) intensities in [0, 1] to (N,) logits."""
+        mean, scale = self.mean.to(features), self.scale.to(features)
+        standardised = (features - mean[:-1]) / scale[:-1]
+        return self.head.logits(standardised, (intensity - mean[-1]) / scale[-1])
 
 
 def _slice_samples(
