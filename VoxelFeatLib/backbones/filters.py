@@ -32,7 +32,7 @@ _INPUT_STEP, _SMALLEST_INPUT, _LARGEST_INPUT = 64, 128, 1024
 
 
 class FilterBackbone:
-    """Gaussian scale space, gradients, Hessian eigenvalues, local deviation, histograms and texture.
+    """Scale space, gradients, Hessian eigenvalues, local deviation, histograms and texture.
 
     Args:
         windows: intensity windows, the first one being the one whose histogram and texture count
@@ -144,7 +144,7 @@ def _smooth(image: torch.Tensor) -> torch.Tensor:
 
 
 def _blur(image: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Gaussian blur of small square maps (N, C, G, G) by one matrix product an axis, the border repeated."""
+    """Gaussian blur of small square maps (N, C, G, G), one matrix product an axis."""
     cells = image.shape[-1]
     radius = math.ceil(3 * sigma)
     offsets = torch.arange(-radius, radius + 1, device=image.device)

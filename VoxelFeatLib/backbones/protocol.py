@@ -1,4 +1,4 @@
-"""What every backbone is: a frozen 2D function from a square image to feature maps at several strides."""
+"""What every backbone is: a frozen function from a square image to feature maps."""
 
 from __future__ import annotations
 
@@ -48,5 +48,5 @@ class Backbone(Protocol):
     levels: tuple[FeatureLevel, ...]
 
     def __call__(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """Feature maps of images (N, len(windows), S, S) in [0, 1]: one (N, channels, G, G) a level."""
+        """Maps (N, channels, G, G), one a level, of images (N, len(windows), S, S) in [0, 1]."""
         ...

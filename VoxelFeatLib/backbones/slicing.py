@@ -41,7 +41,7 @@ class SliceRenderer:
 
     @torch.no_grad()
     def base_slice(self, frame: Frame) -> torch.Tensor:
-        """Voxel values on a frame's pixels, (H0, W0); outside the volume the nearest edge voxel's."""
+        """Voxel values on a frame's pixels, (H0, W0); outside the volume the nearest edge's."""
         height, width = frame.shape
         corner, row, column = self._index_affine(frame)
         v = torch.arange(height, device=self.device, dtype=torch.float32)

@@ -170,7 +170,8 @@ def load_field(
     header, tensors = read_tensors(path)
     if header.kind != "field":
         raise FieldFileError(
-            f"{path} is the checkpoint of an unfinished fit; finish it with `voxelfeat fit --resume`."
+            f"{path} is the checkpoint of an unfinished fit; "
+            "finish it with `voxelfeat fit --resume`."
         )
     if volume is not None:
         check_volume(path, header, volume)
@@ -182,11 +183,13 @@ def check_volume(path: Path, header: FieldHeader, volume: Volume) -> None:
     if not header.geometry.matches(volume.geometry):
         raise FieldFileError(
             f"{path} belongs to another volume ({_shape(header.geometry)}, not "
-            f"{_shape(volume.geometry)} voxels, or placed elsewhere); choose its own volume or fit anew."
+            f"{_shape(volume.geometry)} voxels, or placed elsewhere); "
+            "choose its own volume or fit anew."
         )
     if header.volume_sha256 != volume.sha256():
         raise FieldFileError(
-            f"{path} belongs to a volume with other voxel values; choose its own volume or fit anew."
+            f"{path} belongs to a volume with other voxel values; "
+            "choose its own volume or fit anew."
         )
 
 
@@ -226,7 +229,8 @@ def _header(path: Path, metadata: dict[str, str] | None) -> FieldHeader:
         version = int(values["format"])
         if version > FORMAT_VERSION:
             raise FieldFileError(
-                f"{path} was written by a newer VoxelFeat (format {version}); update VoxelFeat to open it."
+                f"{path} was written by a newer VoxelFeat (format {version}); "
+                "update VoxelFeat to open it."
             )
         return FieldHeader.from_json(values)
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -1,4 +1,4 @@
-"""The `grid` network: one grid of latent vectors a level, interpolated and mapped linearly to features.
+"""The `grid` network: one grid of latent vectors a level, interpolated, mapped linearly.
 
 Interpolation and the last layer are both linear, so a linear probe can be applied to the nodes
 first and its

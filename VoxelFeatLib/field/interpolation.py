@@ -1,4 +1,4 @@
-"""Trilinear interpolation in node grids stored as rows, with a backward pass that is fast on CPUs too."""
+"""Trilinear interpolation in node grids stored as rows, differentiable, fast on CPUs too."""
 
 from __future__ import annotations
 

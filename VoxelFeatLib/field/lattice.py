@@ -52,7 +52,7 @@ class Lattice:
         return across + j[:, None, None] * matrix[:3, 1] + i[:, None] * matrix[:3, 0]
 
     def slabs(self, most: int) -> Iterator[tuple[slice, Lattice]]:
-        """Cut along k into lattices of about `most` points (at least one k plane): (k range, slab)."""
+        """Cut along k into slabs of about `most` points (at least one plane): (k range, slab)."""
         planes = max(1, most // max(1, self.shape_kji[1] * self.shape_kji[2]))
         i, j, k = self.start_ijk
         for first in range(0, self.shape_kji[0], planes):

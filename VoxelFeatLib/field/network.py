@@ -44,11 +44,11 @@ class FieldNetwork(nn.Module, ABC):
 
     @abstractmethod
     def level(self, ras: torch.Tensor, index: int) -> torch.Tensor:
-        """Standardised features of one level at positions (N, 3), mm: (N, channels); differentiable."""
+        """Standardised features of one level at positions (N, 3), mm: (N, channels)."""
 
     @abstractmethod
     def project(self, ras: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        """Standardised features (N, C) times weight (M, C) transposed, without making them: (N, M)."""
+        """Standardised features times weight (M, C) transposed, never made themselves: (N, M)."""
 
     @abstractmethod
     def project_on(self, lattice: Lattice, weight: torch.Tensor) -> torch.Tensor:

@@ -34,7 +34,7 @@ def scaled_gelu(x: torch.Tensor) -> torch.Tensor:
 
 
 class FourierFeatures(nn.Module):
-    """u, and sin(f u + phase) for log-spaced frequencies an axis, twice (sine pairs with free phases).
+    """u, and pairs of sin(f u + phase) for log-spaced frequencies an axis.
 
     Args:
         frequencies: count an axis, from pi/2 up to `highest`.

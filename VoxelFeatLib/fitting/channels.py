@@ -120,7 +120,7 @@ def _statistics(
 
 
 def _weight(sigma: torch.Tensor, mean_sigma: torch.Tensor) -> torch.Tensor:
-    """1 / (w + eps), bounded: a channel that augmentations never change must not outweigh all others."""
+    """1 / (w + eps), bounded: a channel that never changes must not outweigh all others."""
     w = sigma / (mean_sigma + EPSILON)
     return 1 / (w.clamp(min=0.1) + EPSILON)
 

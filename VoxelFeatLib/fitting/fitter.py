@@ -105,7 +105,8 @@ class Fitter:
         if found != wanted:
             names = _differences(found, wanted)
             raise FieldFileError(
-                f"{path} was fitted with other settings ({names}); resume with the same ones or fit anew."
+                f"{path} was fitted with other settings ({names}); "
+                "resume with the same ones or fit anew."
             )
         fitter._restore(path, tensors, header.record)
         return fitter
@@ -120,7 +121,7 @@ class Fitter:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What the field file keeps of the fit: settings, steps taken, seconds, held-out measure."""
+        """What the field file keeps of the fit: settings, steps, seconds, held-out measure."""
         return {
             "settings": self.settings(),
             "step": self._step,
@@ -243,7 +244,8 @@ def _check_size(volume: Volume) -> None:
     if sorted(shape)[1] < 8:
         sizes = " x ".join(str(n) for n in reversed(shape))
         raise InputError(
-            f"A volume of {sizes} voxels is too small to fit; it needs at least 8 voxels along two axes."
+            f"A volume of {sizes} voxels is too small to fit; "
+            "it needs at least 8 voxels along two axes."
         )
 
 

@@ -59,6 +59,7 @@ def check_memory(needed: int, device: torch.device) -> None:
     if needed > free:
         place = "on the GPU" if device.type == "cuda" else "in memory"
         raise NotEnoughMemoryError(
-            f"This fit needs about {needed / 1e9:.1f} GB, but only {free / 1e9:.1f} GB are free {place}; "
+            f"This fit needs about {needed / 1e9:.1f} GB, "
+            f"but only {free / 1e9:.1f} GB are free {place}; "
             "close other programs, crop or resample the volume, or choose the preset “fast”."
         )

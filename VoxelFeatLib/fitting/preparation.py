@@ -87,7 +87,7 @@ class Preparation:
         self.heldout = HeldOut(views, self.samples, rng)
 
     def first_values(self, network: FieldNetwork) -> Iterator[None]:
-        """Encode orthogonal slices: a grid network starts from them, and the baseline is made of them."""
+        """Encode orthogonal slices: the start of a grid network, and the baseline."""
         axis = self.axes[0]
         positions = self._positions(axis)
         gap = float(positions[1] - positions[0]) if len(positions) > 1 else np.inf

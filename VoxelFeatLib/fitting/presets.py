@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
@@ -86,9 +86,9 @@ class Preset:
     planes: int = 32
     augmentations: int = 4
     heldout_views: int = 8
-    objective: ObjectiveWeights = ObjectiveWeights()
-    grid: GridSettings = GridSettings()
-    nfnet: NFNetSettings = NFNetSettings()
+    objective: ObjectiveWeights = field(default_factory=ObjectiveWeights)
+    grid: GridSettings = field(default_factory=GridSettings)
+    nfnet: NFNetSettings = field(default_factory=NFNetSettings)
 
     def samples_at(self, stride: int) -> int:
         """K of a stride; strides between the listed ones take the next finer one's."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from VoxelFeatLib.fitting.presets import Preset
@@ -49,7 +49,7 @@ class Pace:
     """
 
     # Before the first of a kind was measured: one encoded view as the unit, a step as two of them.
-    _GUESSES = {"planes": 1.0, "slices": 1.0, "views": 1.0, "steps": 2.0}
+    _GUESSES: ClassVar = {"planes": 1.0, "slices": 1.0, "views": 1.0, "steps": 2.0}
 
     def __init__(self, preset: Preset, units: Mapping[str, int]) -> None:
         self._preset = preset

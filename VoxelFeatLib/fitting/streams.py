@@ -1,4 +1,4 @@
-"""Random streams: independent, addressed by seed, purpose and number, so that nothing depends on order."""
+"""Independent random streams, addressed by seed, purpose and number, whatever the order."""
 
 from __future__ import annotations
 

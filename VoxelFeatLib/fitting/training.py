@@ -77,7 +77,7 @@ class Trainer:
             for name, value in self._level_terms(level, batch, patches).items():
                 terms[name] = terms[name] + value if name in terms else value
         total = torch.stack(list(terms.values())).sum()
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         self.optimiser.step(preset.rate_at(number))
         return {name: float(value.detach()) for name, value in terms.items()}
 

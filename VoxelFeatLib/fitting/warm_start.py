@@ -21,7 +21,7 @@ def slice_positions(geometry: Geometry, axis: int, most: int) -> np.ndarray:
 
 
 class WarmStart:
-    """Sets a grid network to the mean, over slicing axes, of upsampled features of orthogonal slices.
+    """Sets a grid network to the mean of upsampled features of orthogonal slices.
 
     Along the slicing axis a node takes the linear mix of its two neighbouring slices, in the plane
     the
@@ -42,7 +42,7 @@ class WarmStart:
             network.grid(index).values.data.zero_()
 
     def add(self, maps: list[torch.Tensor], axis: int, position: float) -> None:
-        """Take one slice's standardised maps (C, G, G), one a level, at its voxel index along its axis."""
+        """Take a slice's standardised maps (C, G, G), one a level, at its index along its axis."""
         for level, features in enumerate(maps):
             self._add(level, features, axis, position)
 

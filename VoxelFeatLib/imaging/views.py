@@ -1,4 +1,4 @@
-"""Oblique views: planes through a volume, their augmentation, and the exact map from feature cells to RAS.
+"""Oblique views: planes through a volume, their augmentation, their cells' places in RAS.
 
 A view is a base slice of H0 x W0 pixels (its `Frame`), mirror-padded, zoomed, cropped back to H0 x
 W0 and
@@ -25,7 +25,7 @@ _NEAR_ISOTROPIC = 1.5
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """A base slice: pixel (r, q) lies at centre + (q - (W-1)/2) pitch e_u + (r - (H-1)/2) pitch e_v.
+    """A base slice; pixel (r, q) is at centre + ((q - (W-1)/2) e_u + (r - (H-1)/2) e_v) pitch.
 
     Attributes:
         centre: RAS position of the slice's centre, mm, shape (3,).
@@ -42,7 +42,7 @@ class Frame:
     pitch: float
 
     def points(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """RAS positions, mm, of pixel coordinates; the shapes broadcast, with a last axis of 3 added."""
+        """RAS positions, mm, of pixel coordinates; shapes broadcast, a last axis of 3 is added."""
         height, width = self.shape
         along_v = (np.asarray(rows) - (height - 1) / 2)[..., None] * (self.pitch * self.e_v)
         along_u = (np.asarray(columns) - (width - 1) / 2)[..., None] * (self.pitch * self.e_u)
@@ -84,7 +84,7 @@ class View:
         return zoomed[0] / (shape[0] + 2 * pad), zoomed[1] / (shape[1] + 2 * pad)
 
     def slice_coordinates(self, s: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Base-slice pixel coordinates (r, q) of input coordinates s (down) and t (right), both in [0, 1].
+        """Base-slice pixels (r, q) of input coordinates s (down) and t (right) in [0, 1].
 
         Cell (a, b) of a G x G feature grid spans s in [a/G, (a+1)/G] and t in [b/G, (b+1)/G]:
         r = (s H0 + offset) / zoom - pad - 1/2.
@@ -102,21 +102,21 @@ class View:
         return np.stack([corners[0], corners[1] - corners[0], corners[2] - corners[0]])
 
     def cell_positions(self, grid: int, samples: int = 1) -> np.ndarray:
-        """RAS positions of the sub-samples of every cell, mm, shape (grid, grid, samples, samples, 3)."""
+        """RAS positions, mm, of each cell's sub-samples, (grid, grid, samples, samples, 3)."""
         centres = (np.arange(grid * samples) + 0.5) / (grid * samples)
         r, q = self.slice_coordinates(centres, centres)
         points = self.frame.points(r[:, None], q[None, :])
         return points.reshape(grid, samples, grid, samples, 3).swapaxes(1, 2)
 
     def valid_cells(self, grid: int, samples: int, geometry: Geometry) -> np.ndarray:
-        """Cells that lie wholly in the base slice (no mirrored pixel) and in the volume, (grid, grid) bool."""
+        """Cells wholly in the base slice (no mirrored pixel) and the volume, (grid, grid) bool."""
         centres = (np.arange(grid * samples) + 0.5) / (grid * samples)
         r, q = self.slice_coordinates(centres, centres)
         rows = (r > -0.5) & (r < self.frame.shape[0] - 0.5)
         columns = (q > -0.5) & (q < self.frame.shape[1] - 0.5)
         inside = geometry.contains(self.frame.points(r[:, None], q[None, :]))
         inside &= rows[:, None] & columns[None, :]
-        return inside.reshape(grid, samples, grid, samples).all(axis=(1, 3))
+        return np.all(inside.reshape(grid, samples, grid, samples), axis=(1, 3))
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ class ViewSampler:
     limits: ViewLimits = ViewLimits()
 
     def draw(self, rng: np.random.Generator) -> View:
-        """A random view: slicing axis, position along it, both rotations, padding, zoom and crop."""
+        """A random view: slicing axis, position, both rotations, padding, zoom and crop."""
         axis = self.axes[rng.integers(len(self.axes))]
         size = self.geometry.shape_kji[::-1][axis]
         frame = axis_frame(self.geometry, axis, rng.uniform(-0.5, size - 0.5))
