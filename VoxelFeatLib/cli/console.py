@@ -139,7 +139,7 @@ def ctrl_c() -> Iterator[Callable[[], bool]]:
         if pressed:
             raise KeyboardInterrupt
         pressed = True
-        say("Stopping after this step; press Ctrl-C again to stop at once.")
+        say("\nStopping after this step; press Ctrl-C again to stop at once.")
 
     before = signal.signal(signal.SIGINT, press)
     try:
