@@ -57,6 +57,14 @@ def test_the_intensity_counts_too(a_geometry, a_field_of):
     np.testing.assert_allclose(result.ravel(), [1, 0.5**0.5], atol=1e-6)
 
 
+def test_large_lattices_are_compared_in_parts(a_black_volume, a_field_of_two_kinds, monkeypatch):
+    lattice = Lattice.of_voxels((0, 0, 0), (4, 5, 6))
+    arguments = (a_black_volume, a_field_of_two_kinds, (10, 20, 30), lattice)
+    whole = similarity(*arguments)
+    monkeypatch.setattr("VoxelFeatLib.segmenting.similarity._POINTS", 13)
+    np.testing.assert_array_equal(similarity(*arguments), whole)
+
+
 def test_a_point_outside_is_refused(a_black_volume, a_field_of_two_kinds):
     lattice = Lattice.of_voxels((0, 0, 0), (1, 1, 1))
     with pytest.raises(InputError, match="outside the volume") as error:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
@@ -45,13 +48,25 @@ def similarity(
         raise InputError("The point lies outside the volume.", bounds_text(volume.geometry))
     reference = _directions(samples_at(field, volume, [ras]), statistics)[0]
     result = np.empty(lattice.shape_kji, dtype=np.float32)
-    for planes, slab in lattice.slabs(_POINTS):
+    for planes, rows, slab in _slabs(lattice):
         positions = slab.ras(volume.geometry, field.device)
         features = field.features_on(slab).flatten(0, 2).float().cpu().numpy()
         intensity = volume.intensity_at(positions.reshape(-1, 3).cpu().numpy())
         x = np.concatenate([features, intensity[:, None]], axis=1)
-        result[planes] = (_directions(x, statistics) @ reference).reshape(slab.shape_kji)
+        result[planes, rows] = (_directions(x, statistics) @ reference).reshape(slab.shape_kji)
     return np.clip(result, -1, 1)
+
+
+def _slabs(lattice: Lattice) -> Iterator[tuple[slice, slice, Lattice]]:
+    """Cut along k, and then along j where one plane holds too many points."""
+    for planes, slab in lattice.slabs(_POINTS):
+        (nk, nj, ni), (i, j, k) = slab.shape_kji, slab.start_ijk
+        most = max(1, _POINTS // (nk * ni))
+        for first in range(0, nj, most):
+            last = min(first + most, nj)
+            start = (i, j + first * slab.step_ijk[1], k)
+            part = replace(slab, start_ijk=start, shape_kji=(nk, last - first, ni))
+            yield planes, slice(first, last), part
 
 
 def _directions(
