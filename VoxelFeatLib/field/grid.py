@@ -74,10 +74,12 @@ class NodeGrid(nn.Module):
             first = min(max(math.floor(low), 0), size - 2)
             ranges.append(slice(first, min(max(math.floor(high) + 2, first + 2), size)))
         nodes = self.values.view(*self.shape_kji, -1)[tuple(ranges)]
-        values = (nodes @ weight.T).movedim(-1, 0)
+        # The shorter vectors are interpolated: nodes can be many more than the lattice's points.
+        first = weight.shape[0] <= self.values.shape[1]
+        values = (nodes @ weight.T if first else nodes).movedim(-1, 0)
         for dim, (along, part) in enumerate(zip(coordinates, ranges, strict=True), start=1):
             values = interpolate_axis(values, dim, along - part.start)
-        return values
+        return values if first else torch.tensordot(weight, values, dims=1)
 
 
 class GridNetwork(FieldNetwork):
