@@ -133,10 +133,12 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], header: Field
     """Write tensors and header as one safetensors file, under a temporary name first."""
     stored = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
+        permissions = temporary.stat().st_mode
         try:
             save_file(stored, temporary, metadata={_KEY: header.to_json()})
         except SafetensorError as error:
             raise OSError(f"{path} could not be written: {error}") from error
+        temporary.chmod(permissions)  # save_file's own are for its user alone
 
 
 def read_header(path: Path) -> FieldHeader:
@@ -213,7 +215,8 @@ def _read(path: Path, *, tensors: bool) -> tuple[FieldHeader, dict[str, torch.Te
         with safe_open(path, framework="pt") as stored:
             header = _header(path, stored.metadata())
             names = list(stored.keys()) if tensors else []
-            return header, {name: stored.get_tensor(name) for name in names}
+            # Copies: mapped memory is not aligned, and sums over it would round differently.
+            return header, {name: stored.get_tensor(name).clone() for name in names}
     except SafetensorError as error:
         raise _damaged(path) from error
     except OSError as error:

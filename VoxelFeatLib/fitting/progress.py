@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from VoxelFeatLib.fitting.presets import Preset
@@ -48,15 +49,20 @@ class Pace:
         units: number of pieces of every other kind of work.
     """
 
-    # Before the first of a kind was measured: one encoded view as the unit, a step as two of them.
-    _GUESSES: ClassVar = {"planes": 1.0, "slices": 1.0, "views": 1.0, "steps": 2.0}
-
     def __init__(self, preset: Preset, units: Mapping[str, int]) -> None:
         self._preset = preset
+        # Expected costs, in encoded views, until the first of a kind was measured.
+        self._costs = {
+            "planes": 1.0 + preset.augmentations,
+            "slices": 1.2,
+            "views": 1.0,
+            "steps": 1.0,
+        }
         self._left = dict(units)
         self._left["views"] = preset.views + preset.heldout_views
         self._left["steps"] = preset.steps
         self._seconds: dict[str, float] = {}
+        self._counts: Counter[str] = Counter()
         self._last = time.perf_counter()
         self.elapsed = 0.0
 
@@ -79,16 +85,18 @@ class Pace:
         spent, self._last = now - self._last, now
         self.elapsed += spent
         self._left[kind] = max(0, self._left.get(kind, 0) - 1)
-        known = self._seconds.get(kind)
-        self._seconds[kind] = spent if known is None else 0.9 * known + 0.1 * spent
+        self._counts[kind] += 1
+        # The first of a kind pays for what is set up once, so the second one replaces it.
+        share = 1.0 if self._counts[kind] <= 2 else 0.1
+        self._seconds[kind] = (1 - share) * self._seconds.get(kind, 0.0) + share * spent
 
     @property
     def seconds_left(self) -> float:
         """Expected seconds until the end."""
-        measured = [self._seconds[k] for k in self._GUESSES if k in self._seconds and k != "steps"]
-        unit = max(measured, default=0.1)
+        units = [seconds / self._costs[kind] for kind, seconds in self._seconds.items()]
+        unit = min(units, default=0.1)
         return sum(
-            count * self._seconds.get(kind, self._GUESSES[kind] * unit)
+            count * self._seconds.get(kind, self._costs[kind] * unit)
             for kind, count in self._left.items()
         )
 
