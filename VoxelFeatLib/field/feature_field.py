@@ -43,6 +43,11 @@ class FeatureField(nn.Module):
         self.register_buffer("mean", torch.zeros(network.channels))
         self.register_buffer("std", torch.ones(network.channels))
 
+    def stored(self) -> dict[str, torch.Tensor]:
+        """The state as field files keep it, by the names of `state_dict`."""
+        network = {f"network.{name}": tensor for name, tensor in self.network.stored().items()}
+        return network | {"mean": self.mean, "std": self.std}
+
     @property
     def geometry(self) -> Geometry:
         """The volume's geometry."""

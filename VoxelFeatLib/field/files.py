@@ -126,7 +126,7 @@ def save_field(path: Path, field: FeatureField, volume: Volume, record: dict[str
     Raises:
         OSError: the disk is full or the folder cannot be written.
     """
-    write_tensors(path, field.state_dict(), header_of(field, volume, record))
+    write_tensors(path, field.stored(), header_of(field, volume, record))
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], header: FieldHeader) -> None:

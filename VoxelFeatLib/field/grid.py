@@ -138,6 +138,13 @@ class GridNetwork(FieldNetwork):
                 total += self.grid(index).project_on(lattice, part @ self.bases[index])
         return total
 
+    def stored(self) -> dict[str, torch.Tensor]:
+        """The state with node values in half precision: their error is a thousandth of theirs."""
+        return {
+            name: tensor.half() if name.endswith(".values") else tensor
+            for name, tensor in self.state_dict().items()
+        }
+
     def settings(self) -> dict[str, Any]:
         """JSON-able constructor arguments."""
         return {"spacings": list(self.spacings), "latents": list(self.latents)}

@@ -55,6 +55,10 @@ class FieldNetwork(nn.Module, ABC):
         """`project` on a regular box: (M, nk, nj, ni)."""
 
     @abstractmethod
+    def stored(self) -> dict[str, torch.Tensor]:
+        """The state as files keep it, rounded where they round."""
+
+    @abstractmethod
     def settings(self) -> dict[str, Any]:
         """JSON-able arguments that, with geometry and levels, make the same network again."""
 

@@ -200,6 +200,10 @@ class NFNetwork(FieldNetwork):
         parts = [self.project(chunk, weight) for chunk in ras.split(1 << 15)]
         return torch.cat(parts).T.reshape(-1, *lattice.shape_kji)
 
+    def stored(self) -> dict[str, torch.Tensor]:
+        """The state, as it is."""
+        return self.state_dict()
+
     def settings(self) -> dict[str, Any]:
         """JSON-able constructor arguments."""
         return {

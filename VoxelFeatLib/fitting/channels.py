@@ -57,7 +57,8 @@ class ChannelStatistics:
         covariance = root[:, None] * self.covariances[level] * root
         _, vectors = torch.linalg.eigh(covariance.double().cpu())
         axes = vectors.flip(1)[:, :latents].to(root)
-        return axes / root[:, None]
+        # Contiguous as after loading: products with another memory layout round differently.
+        return (axes / root[:, None]).contiguous()
 
 
 class ChannelMeasure:

@@ -222,6 +222,8 @@ class Fitter:
             raise FieldFileError(f"{path} is damaged; fit anew.") from error
 
     def _finish(self) -> None:
+        # What is measured and used from now on is what the file will hold.
+        self.field.load_state_dict(self.field.stored())
         self._heldout = self._preparation.heldout.of_field(self.field.network)
         self.field.eval().requires_grad_(False)
 

@@ -1,4 +1,4 @@
-"""Clicks, and reading them from the files that 3D Slicer and spreadsheets write.
+"""Clicks, and the files that 3D Slicer and spreadsheets keep them in.
 
 Markups files follow Slicer's schema `markups-schema-v1.*.json` as its own reader does
 (`vtkMRMLMarkupsJsonStorageNode`): the coordinate system is that of each markup and LPS where it
@@ -17,10 +17,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from VoxelFeatLib.errors import InputError
+from VoxelFeatLib.imaging.atomic import replacing
 
 CoordinateSystem = Literal["RAS", "LPS"]
 Position = tuple[float, float, float]
 
+MARKUPS_ENDING = ".mrk.json"
+
+_WRITTEN_SCHEMA = (
+    "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/"
+    "Schema/markups-schema-v1.0.3.json#"
+)
 _SCHEMA = re.compile(r"markups-schema-v1\.\d+\.\d+\.json#*$", re.IGNORECASE)
 _POINT_TYPES = ("Fiducial", "Line", "Curve", "ClosedCurve")
 _MILLIMETRES: Mapping[str, float] = {"mm": 1.0, "um": 1e-3}
@@ -84,6 +91,52 @@ def read_clicks(
         for p in _points(path, system)
     ]
     return clicks
+
+
+def write_clicks(
+    path: Path, clicks: Sequence[Click], *, color: tuple[float, float, float] | None = None
+) -> None:
+    """Write clicks as a point list that 3D Slicer opens (`.mrk.json`, LPS, mm).
+
+    A click without a label gets its sign and number, such as `+1` or `-3`. Slicer names the list
+    after the file.
+
+    Args:
+        path: The file.
+        clicks: At least one.
+        color: Red, green, blue, 0 to 1; Slicer's own choice when None.
+
+    Raises:
+        InputError: There are no clicks, another ending, or the file cannot be written.
+    """
+    if not path.name.lower().endswith(MARKUPS_ENDING):
+        raise InputError(f"A point list needs the ending {MARKUPS_ENDING}, not {path}.")
+    if not clicks:
+        raise InputError(f"There is no click to write to {path}.")
+    markup = {
+        "type": "Fiducial",
+        "coordinateSystem": "LPS",
+        "coordinateUnits": "mm",
+        "controlPoints": [_control_point(n, click) for n, click in enumerate(clicks, start=1)],
+    }
+    if color is not None:
+        markup["display"] = {"color": list(color), "selectedColor": list(color)}
+    document = {"@schema": _WRITTEN_SCHEMA, "markups": [markup]}
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(document, indent=2, allow_nan=False), encoding="utf-8")
+
+
+def _control_point(number: int, click: Click) -> dict[str, Any]:
+    r, a, s = click.ras
+    return {
+        "id": str(number),
+        "label": click.label or f"{'+' if click.positive else '-'}{number}",
+        "position": [-r, -a, s],
+        "positionStatus": "defined",
+        "selected": True,
+        "locked": False,
+        "visibility": True,
+    }
 
 
 def _points(path: Path, system: CoordinateSystem | None) -> list[_Point]:
