@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from VoxelFeatLib.errors import InputError
-from VoxelFeatLib.segmenting.clicks import Click, read_clicks
+from VoxelFeatLib.segmenting.clicks import Click, read_clicks, write_clicks
 
 SCHEMA = (
     "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/"
@@ -294,3 +294,43 @@ def test_bad_tables_are_refused_in_one_sentence(
     with pytest.raises(InputError, match=sentence) as caught:
         read_clicks(positive=[path], system=system)
     assert "\n" not in caught.value.message
+
+
+def test_written_clicks_are_lps_and_read_back(tmp_path: Path) -> None:
+    clicks = [Click((1.5, -20.25, 3.0), True), Click((0.1, 2.0, -7.0), True, "+ tip")]
+    path = tmp_path / "liver.mrk.json"
+    write_clicks(path, clicks, color=(1.0, 0.5, 0.0))
+    (markup,) = json.loads(path.read_text(encoding="utf-8"))["markups"]
+    assert markup["coordinateSystem"] == "LPS"
+    assert [point["position"] for point in markup["controlPoints"]] == [
+        [-1.5, 20.25, 3.0],
+        [-0.1, -2.0, -7.0],
+    ]
+    assert markup["display"]["selectedColor"] == [1.0, 0.5, 0.0]
+    read = [Click((1.5, -20.25, 3.0), True, "+1"), clicks[1]]
+    assert read_clicks(positive=[path]) == read
+    assert read_clicks(labelled=[path]) == read
+    assert [p.name for p in tmp_path.iterdir()] == ["liver.mrk.json"]
+
+
+def test_a_written_negative_click_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "outside.mrk.json"
+    write_clicks(path, [Click((1.0, 2.0, 3.0), False)])
+    assert read_clicks(labelled=[path]) == [Click((1.0, 2.0, 3.0), False, "-1")]
+    assert "display" not in json.loads(path.read_text(encoding="utf-8"))["markups"][0]
+
+
+@pytest.mark.parametrize(
+    ("name", "clicks", "sentence"),
+    [
+        ("a.json", [Click((1.0, 2.0, 3.0), True)], "needs the ending .mrk.json"),
+        ("a.mrk.json", [], "no click to write"),
+        ("missing/a.mrk.json", [Click((1.0, 2.0, 3.0), True)], "does not exist"),
+    ],
+)
+def test_clicks_that_cannot_be_written(
+    tmp_path: Path, name: str, clicks: list[Click], sentence: str
+) -> None:
+    with pytest.raises(InputError, match=sentence):
+        write_clicks(tmp_path / name, clicks)
+    assert list(tmp_path.iterdir()) == []

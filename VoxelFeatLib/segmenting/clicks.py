@@ -113,7 +113,7 @@ def write_clicks(
         raise InputError(f"A point list needs the ending {MARKUPS_ENDING}, not {path}.")
     if not clicks:
         raise InputError(f"There is no click to write to {path}.")
-    markup = {
+    markup: dict[str, Any] = {
         "type": "Fiducial",
         "coordinateSystem": "LPS",
         "coordinateUnits": "mm",
