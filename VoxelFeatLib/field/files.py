@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from VoxelFeatLib.backbones.protocol import FeatureLevel
-from VoxelFeatLib.errors import FieldFileError
+from VoxelFeatLib.errors import FieldFileError, GeometryError
 from VoxelFeatLib.field.feature_field import FeatureField
 from VoxelFeatLib.field.grid import GridNetwork
 from VoxelFeatLib.field.network import FieldNetwork
@@ -34,6 +34,16 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 _KEY = "voxelfeat"
+# What reading a damaged header, or one that somebody else wrote, can raise.
+_WRONG_VALUES = (
+    GeometryError,
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
 
 NETWORKS: Mapping[str, type[FieldNetwork]] = MappingProxyType(
     {"grid": GridNetwork, "nfnet": NFNetwork}
@@ -86,19 +96,17 @@ class FieldHeader:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> FieldHeader:
-        """The header of parsed text; KeyError, TypeError or ValueError where it is not one."""
-        shape = tuple(int(n) for n in values["shape_kji"])
+        """The header of parsed text; one of `_WRONG_VALUES` where it is not one."""
+        k, j, i = (int(n) for n in values["shape_kji"])
         return cls(
             kind=str(values["kind"]),
-            geometry=Geometry(
-                (shape[0], shape[1], shape[2]), np.array(values["ijk_to_ras"], dtype=np.float64)
-            ),
+            geometry=Geometry((k, j, i), np.array(values["ijk_to_ras"], dtype=np.float64)),
             volume_sha256=str(values["volume_sha256"]),
             backbone=str(values["backbone"]),
             fingerprint=str(values["fingerprint"]),
             network=str(values["network"]),
             settings=dict(values["settings"]),
-            levels=tuple(FeatureLevel(**level) for level in values["levels"]),
+            levels=tuple(_level(level) for level in values["levels"]),
             record=dict(values["record"]),
         )
 
@@ -124,13 +132,17 @@ def save_field(path: Path, field: FeatureField, volume: Volume, record: dict[str
     """Write a field file whole, or leave what was there.
 
     Raises:
-        OSError: the disk is full or the folder cannot be written.
+        InputError: the disk is full or the folder cannot be written.
     """
     write_tensors(path, field.stored(), header_of(field, volume, record))
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], header: FieldHeader) -> None:
-    """Write tensors and header as one safetensors file, under a temporary name first."""
+    """Write tensors and header as one safetensors file, under a temporary name first.
+
+    Raises:
+        InputError: the disk is full or the folder cannot be written.
+    """
     stored = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
         permissions = temporary.stat().st_mode
@@ -203,24 +215,27 @@ def build_field(
         network = NETWORKS[header.network](header.geometry, header.levels, **header.settings)
         field = FeatureField(network, header.backbone, header.fingerprint)
         field.load_state_dict(dict(tensors))
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (*_WRONG_VALUES, RuntimeError) as error:
         raise _damaged(path) from error
     return field.eval().requires_grad_(False)
 
 
 def _read(path: Path, *, tensors: bool) -> tuple[FieldHeader, dict[str, torch.Tensor]]:
-    if not path.is_file():
-        raise FieldFileError(f"There is no field file {path}; fit one with `voxelfeat fit`.")
     try:
+        if not path.is_file():
+            raise FieldFileError(f"There is no field file {path}; fit one with `voxelfeat fit`.")
         with safe_open(path, framework="pt") as stored:
             header = _header(path, stored.metadata())
             names = list(stored.keys()) if tensors else []
             # Copies: mapped memory is not aligned, and sums over it would round differently.
-            return header, {name: stored.get_tensor(name).clone() for name in names}
+            values = {name: stored.get_tensor(name).clone() for name in names}
     except SafetensorError as error:
         raise _damaged(path) from error
     except OSError as error:
         raise FieldFileError(f"{path} cannot be read: {error.strerror or error}.") from error
+    if not all(torch.isfinite(tensor).all() for tensor in values.values()):
+        raise _damaged(path)
+    return header, values
 
 
 def _header(path: Path, metadata: dict[str, str] | None) -> FieldHeader:
@@ -236,8 +251,16 @@ def _header(path: Path, metadata: dict[str, str] | None) -> FieldHeader:
                 "update VoxelFeat to open it."
             )
         return FieldHeader.from_json(values)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except _WRONG_VALUES as error:
         raise _damaged(path) from error
+
+
+def _level(values: dict[str, Any]) -> FeatureLevel:
+    level = FeatureLevel(**values)
+    numbers = (level.stride, level.channels)
+    if not isinstance(level.name, str) or not all(isinstance(n, int) and n > 0 for n in numbers):
+        raise ValueError(f"not a feature level: {values}")
+    return level
 
 
 def _damaged(path: Path) -> FieldFileError:
