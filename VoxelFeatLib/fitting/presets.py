@@ -97,14 +97,15 @@ class Preset:
     def views_at(self, step: int) -> int:
         """How many views have been encoded when a step starts."""
         later = self.views - self.first_views
-        share = min(1.0, step / max(1.0, self.fill * self.steps))
-        return self.first_views + int(later * share)
+        # The last view arrives for the last step of the filling, not after it.
+        span = max(1.0, self.fill * self.steps - 1)
+        return self.first_views + min(later, int(later * step / span))
 
     def rate_at(self, step: int) -> float:
         """Learning rate of a step: linear warm-up, then cosine to `final_rate`."""
         warm = self.warm_up * self.steps
         if step < warm:
-            return self.learning_rate * (step + 1) / warm
+            return self.learning_rate * min(1.0, (step + 1) / warm)
         done = (step - warm) / max(1.0, self.steps - warm)
         return self.learning_rate * (
             self.final_rate + (1 - self.final_rate) * (1 + math.cos(math.pi * done)) / 2
