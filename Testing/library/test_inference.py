@@ -14,6 +14,7 @@ from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.segmenting.blocks import BlockBounds
 from VoxelFeatLib.segmenting.inference import Extent, VolumeInference
 from VoxelFeatLib.segmenting.probe import AffineHead, LayerNormHead
+from VoxelFeatLib.segmenting.spatial import CosineBasis, SpatialTerm
 
 CHANNELS = 6
 SHAPES_AND_SPACINGS = [
@@ -48,6 +49,9 @@ class WaveNetwork(FieldNetwork):
     def project_on(self, lattice, weight):
         ras = lattice.ras(self.geometry, weight.device).reshape(-1, 3)
         return self.project(ras, weight).T.reshape(-1, *lattice.shape_kji)
+
+    def stored(self):
+        return {}
 
     def settings(self):
         return {}
@@ -108,6 +112,22 @@ def test_adaptive_masks_equal_brute_force(shape, spacing, intensity_weight):
         mask, _ = inference.mask(head)
         assert 0.02 < brute.mean() < 0.98
         np.testing.assert_array_equal(mask, brute)
+
+
+def test_a_spatial_term_counts_everywhere(an_inference, a_head):
+    geometry = an_inference.volume.geometry
+    basis = CosineBasis(geometry)
+    coefficients = np.random.default_rng(3).standard_normal(len(basis.scale))
+    head = replace(a_head, spatial=SpatialTerm(basis, coefficients))
+    brute = an_inference.brute_force(head)
+    np.testing.assert_array_equal(an_inference.mask(head)[0], brute)
+    k, j, i = np.indices(geometry.shape_kji).reshape(3, -1)
+    ras = geometry.to_ras(np.stack([i, j, k], axis=-1))
+    without, logits = (an_inference.logits_at(h, ras) for h in (a_head, head))
+    np.testing.assert_allclose(logits, without + head.spatial.at(ras), atol=1e-5)
+    unequal = (logits > 0) != brute.ravel()
+    assert np.abs(logits[unequal]).max(initial=0) < 1e-4
+    assert (brute != an_inference.brute_force(a_head)).any()
 
 
 def test_adaptive_masks_evaluate_a_small_part():

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from scipy.optimize import check_grad, minimize
 
 from VoxelFeatLib.errors import InputError
+from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.segmenting.probe import (
     AffineHead,
     LayerNormHead,
@@ -11,6 +14,7 @@ from VoxelFeatLib.segmenting.probe import (
     fit_layernorm,
     fit_whitened,
 )
+from VoxelFeatLib.segmenting.spatial import CosineBasis
 from VoxelFeatLib.segmenting.statistics import FeatureStatistics, shrunk_covariance
 
 CENTRE_OF_A, CENTRE_OF_B = np.array([2.0, 0, 0, 0.5]), np.array([-1.0, 3, 0, 0.5])
@@ -123,6 +127,19 @@ def test_rescaled_features_give_the_same_answer(a_mixture):
     plain = fit_whitened(CENTRE_OF_A[None], CENTRE_OF_B[None], a_mixture)
     other = fit_whitened((CENTRE_OF_A * scale)[None], (CENTRE_OF_B * scale)[None], rescaled)
     np.testing.assert_allclose(logits(plain, x), logits(other, x * scale), rtol=1e-3, atol=1e-3)
+
+
+def test_position_tells_like_tissues_apart(a_mixture):
+    basis = CosineBasis(Geometry((40, 40, 40), np.diag([5.0, 5.0, 5.0, 1.0])))
+    ras = np.random.default_rng(0).uniform(0, 195, (len(a_mixture.background_x), 3))
+    placed = replace(a_mixture, background_ras=ras, basis=basis)
+    here, there = np.array([[50.0, 100, 100]]), np.array([[150.0, 100, 100]])
+    clicks = CENTRE_OF_A[None]
+    head = fit_whitened(clicks, clicks, placed, positive_ras=here, negative_ras=there)
+    part = logits(head, clicks)[0]
+    assert part + head.spatial.at(here)[0] > 0
+    assert part + head.spatial.at(there)[0] < 0
+    assert fit_whitened(clicks, clicks, placed).spatial is None
 
 
 def test_no_positive_click_is_refused(a_mixture):

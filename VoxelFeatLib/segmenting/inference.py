@@ -195,6 +195,8 @@ class VolumeInference:
             if affine:
                 values = _numpy(self.field.project(points, *_folded(affine))[:, 0])
                 result[part] = values + affine.intensity_weight * intensity
+                if affine.spatial is not None:
+                    result[part] += affine.spatial.at(positions[part])
             else:
                 result[part] = _combined(head, self.field.features(points), intensity)
         return result
@@ -216,10 +218,14 @@ class VolumeInference:
         if affine is None:
             features = self.field.features_on(lattice).flatten(end_dim=-2)
             return _combined(head, features, intensity.ravel()).reshape(extent.shape)
-        values = _numpy(self.field.project_on(lattice, *_folded(affine))[0])
         intensity *= affine.intensity_weight
-        intensity += values
+        intensity += self._smooth_part(affine, lattice)
         return intensity
+
+    def _smooth_part(self, head: AffineHead, lattice: Lattice) -> Array:
+        """The logit but for the intensity's share, on a box of positions."""
+        values = _numpy(self.field.project_on(lattice, *_folded(head))[0])
+        return values if head.spatial is None else values + head.spatial.on(lattice)
 
     def _pieces(self, extent: Extent, head: Head) -> Iterator[Extent]:
         """Cut an extent into slabs that are evaluated at once."""
@@ -267,7 +273,7 @@ class VolumeInference:
         for planes, slab in lattice.slabs(_POINTS_AT_ONCE):
             if cancelled():
                 return corners.size
-            corners[planes] = _numpy(self.field.project_on(slab, *_folded(head))[0])
+            corners[planes] = self._smooth_part(head, slab)
         low, high = self._bounds(corners, head.intensity_weight, blocks.slices)
         unsure = (low <= 0) & (high > 0)
         tiles = self._nearest_first(self._unsure_parts(unsure, blocks, box), box, shown)

@@ -9,6 +9,7 @@ map, sigmoid), trained on many labelled voxels; refinement uses it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -18,16 +19,19 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.special import expit
 
 from VoxelFeatLib.errors import InputError
+from VoxelFeatLib.segmenting.spatial import SpatialTerm
 
 if TYPE_CHECKING:
     from VoxelFeatLib.segmenting.statistics import FeatureStatistics
 
 FloatArray = npt.NDArray[np.float64]
 
-# The ridge of a fit in whitened space: a Gaussian prior of unit variance.
-_RIDGE = 1.0
+# The ridge of a fit in whitened space: a Gaussian prior of variance 1/3.
+_RIDGE = 3.0
 # Total weight of the background samples, in positive samples.
 _BACKGROUND_WEIGHT = 1.0
+# Prior deviation of the spatial term, of that of the part that the features decide.
+_PLACE = 0.6
 # A click that comes out wrong counts this many times more, at most so often.
 _INSISTENCE, _MOST_ROUNDS = 4.0, 6
 # The paper's settings; an epoch is one pass over the samples.
@@ -48,17 +52,19 @@ class Head(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class AffineHead:
-    """logit = features . weight + intensity * intensity_weight + bias.
+    """logit = features . weight + intensity * intensity_weight + bias + spatial(position).
 
     Attributes:
         weight: (C,) float32.
         intensity_weight: Weight of the intensity in [0, 1].
         bias: Added at the end.
+        spatial: A smooth function of position, where the probe learnt one.
     """
 
     weight: torch.Tensor
     intensity_weight: float
     bias: float
+    spatial: SpatialTerm | None = None
 
     @property
     def affine(self) -> AffineHead:
@@ -66,7 +72,7 @@ class AffineHead:
         return self
 
     def logits(self, features: torch.Tensor, intensity: torch.Tensor) -> torch.Tensor:
-        """Map (N, C) features and (N,) intensities in [0, 1] to (N,) logits."""
+        """Map (N, C) features and (N,) intensities to (N,) logits, without the spatial term."""
         weight = self.weight.to(features)
         return features @ weight + intensity * self.intensity_weight + self.bias
 
@@ -150,6 +156,10 @@ class LogisticProblem:
             solution, value = solution + length * step, trial
         return solution
 
+    @cached_property
+    def _single(self) -> npt.NDArray[np.float32]:
+        return self.z.astype(np.float32)
+
     def _logits(self, solution: FloatArray) -> FloatArray:
         return np.asarray(self.z @ solution[:-1] + solution[-1])
 
@@ -157,7 +167,8 @@ class LogisticProblem:
         probability = expit(self._logits(solution))
         curvature = self.weights * probability * (1 - probability)
         size = self.z.shape[1]
-        weighted = self.z * np.sqrt(curvature)[:, None]
+        # Single precision: it only steers the steps, the gradient decides where they end.
+        weighted = self._single * np.sqrt(curvature).astype(np.float32)[:, None]
         hessian = np.empty((size + 1, size + 1))
         hessian[:size, :size] = weighted.T @ weighted
         hessian[:size, size] = hessian[size, :size] = curvature @ self.z
@@ -165,12 +176,17 @@ class LogisticProblem:
         hessian[np.diag_indices(size)] += self.ridge
         # Far from the optimum the intercept's curvature can vanish; a floor keeps its step finite.
         hessian[size, size] = max(hessian[size, size], 1e-4 * self.weights.sum())
-        hessian[np.diag_indices(size + 1)] += 1e-12 * np.trace(hessian)
+        hessian[np.diag_indices(size + 1)] += 1e-7 * np.trace(hessian) / (size + 1)
         return hessian
 
 
 def fit_whitened(
-    positive_x: npt.ArrayLike, negative_x: npt.ArrayLike, statistics: FeatureStatistics
+    positive_x: npt.ArrayLike,
+    negative_x: npt.ArrayLike,
+    statistics: FeatureStatistics,
+    *,
+    positive_ras: npt.ArrayLike | None = None,
+    negative_ras: npt.ArrayLike | None = None,
 ) -> AffineHead:
     """Fit the click probe: regularised logistic regression in whitened space.
 
@@ -180,29 +196,54 @@ def fit_whitened(
     the deviations ``statistics.expectation``. Clicks that come out on the wrong side count more and
     more until they do not, or until it is clear that they contradict each other.
 
+    With the samples' positions the head gets a spatial term, too (see spatial.py): what lies near a
+    click then more likely belongs with it.
+
     Args:
         positive_x: (P, C + 1) samples [features, intensity] inside the segment.
         negative_x: (N, C + 1) samples outside; may be empty.
         statistics: The volume's.
+        positive_ras: (P, 3) where the samples are, mm; both or none of the two.
+        negative_ras: (N, 3)
 
     Raises:
         InputError: There is no positive sample.
     """
-    clicks, signs = _labelled(positive_x, negative_x, statistics.mean.size)
-    z = np.concatenate([statistics.whiten(clicks), statistics.background])
-    z *= statistics.expectation  # a ridge on scaled samples is a prior of that deviation
-    background = len(statistics.background)
-    targets = np.concatenate([signs, np.full(background, -1.0)])
+    x, signs = _labelled(positive_x, negative_x, statistics.mean.size)
+    # A ridge on scaled samples is a Gaussian prior of that deviation.
+    size = statistics.mean.size
+    clicks = statistics.whiten(x) * statistics.expectation
+    background = statistics.background * statistics.expectation
+    spread = _PLACE * np.sqrt(size)
+    basis = statistics.basis
+    if basis is not None and positive_ras is not None and negative_ras is not None:
+        places = np.concatenate([basis.at(positive_ras), basis.at(negative_ras)])
+        clicks = np.concatenate([clicks, spread * places], axis=1)
+        background = np.concatenate([background, spread * statistics.background_places], axis=1)
+    solution = _satisfying(clicks, signs, background)
+    direction = statistics.whitening.T @ (statistics.expectation * solution[:size])
+    bias = float(solution[-1] - direction @ statistics.mean)
+    weight = torch.from_numpy(direction[:-1].astype(np.float32))
+    spatial = None
+    if basis is not None and len(solution) > size + 1:
+        spatial = SpatialTerm(basis, spread * solution[size:-1])
+    return AffineHead(weight, float(direction[-1]), bias, spatial)
+
+
+def _satisfying(clicks: FloatArray, signs: FloatArray, background: FloatArray) -> FloatArray:
+    """Solve, and insist on the clicks that come out wrong: (D + 1,) direction and intercept."""
+    z = np.concatenate([clicks, background])
+    targets = np.concatenate([signs, np.full(len(background), -1.0)])
     weights = np.ones(len(z))
-    weights[len(signs) :] = _BACKGROUND_WEIGHT * (signs > 0).sum() / background
-    solution = None
+    weights[len(signs) :] = _BACKGROUND_WEIGHT * (signs > 0).sum() / len(background)
+    solution = np.zeros(z.shape[1] + 1)
     for _ in range(_MOST_ROUNDS):
         solution = LogisticProblem(z, targets, weights, _RIDGE).solve(solution)
-        wrong = signs * (z[: len(signs)] @ solution[:-1] + solution[-1]) <= 0
+        wrong = signs * (clicks @ solution[:-1] + solution[-1]) <= 0
         if not wrong.any():
             break
         weights[: len(signs)][wrong] *= _INSISTENCE
-    return _unwhitened(solution, statistics)
+    return solution
 
 
 def fit_layernorm(
@@ -265,12 +306,3 @@ def _labelled(
         raise InputError("A segment needs at least one positive click.")
     signs = np.concatenate([np.ones(len(positive)), -np.ones(len(negative))])
     return np.concatenate([positive, negative]), signs
-
-
-def _unwhitened(solution: FloatArray | None, statistics: FeatureStatistics) -> AffineHead:
-    """Return a head on x for [b, t] on z = expectation * W (x - mean)."""
-    assert solution is not None  # noqa: S101 - at least one round was solved
-    direction = statistics.whitening.T @ (statistics.expectation * solution[:-1])
-    bias = float(solution[-1] - direction @ statistics.mean)
-    weight = torch.from_numpy(direction[:-1].astype(np.float32))
-    return AffineHead(weight, float(direction[-1]), bias)

@@ -16,6 +16,8 @@ import numpy.typing as npt
 import torch
 from skimage.filters import threshold_otsu
 
+from VoxelFeatLib.segmenting.spatial import CosineBasis
+
 if TYPE_CHECKING:
     from VoxelFeatLib.field.feature_field import FeatureField
     from VoxelFeatLib.imaging.volume import Volume
@@ -39,12 +41,14 @@ class FeatureStatistics:
         covariance: (D, D), shrunk, positive definite.
         background_x: (n, D) samples of x, kept as weak negatives.
         background_ras: (n, 3) their positions, mm.
+        basis: Of the functions of position that a probe may use beside x; None: only x counts.
     """
 
     mean: FloatArray
     covariance: FloatArray
     background_x: FloatArray
     background_ras: FloatArray
+    basis: CosineBasis | None = None
 
     @classmethod
     def of(
@@ -59,7 +63,8 @@ class FeatureStatistics:
         ras = _random_positions(volume, count, generator)
         x = samples_at(field, volume, ras).astype(np.float64)
         kept = generator.permutation(len(x))[:_BACKGROUND]
-        return cls(x.mean(axis=0), shrunk_covariance(x), x[kept], ras[kept])
+        basis = CosineBasis(volume.geometry)
+        return cls(x.mean(axis=0), shrunk_covariance(x), x[kept], ras[kept], basis)
 
     @cached_property
     def whitening(self) -> FloatArray:
@@ -93,6 +98,13 @@ class FeatureStatistics:
     def background(self) -> FloatArray:
         """(n, D) the background samples, whitened."""
         return self.whiten(self.background_x)
+
+    @cached_property
+    def background_places(self) -> FloatArray:
+        """(n, B) the basis functions at the background samples' positions."""
+        if self.basis is None:
+            return np.empty((len(self.background_ras), 0))
+        return self.basis.at(self.background_ras)
 
     def whiten(self, x: npt.ArrayLike) -> FloatArray:
         """Map (n, D) samples of x to z, uncorrelated and of unit variance over the volume."""
