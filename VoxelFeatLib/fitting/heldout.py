@@ -119,7 +119,11 @@ def _choose(
 
 
 def _agreement(prediction: torch.Tensor, target: torch.Tensor) -> dict[str, float]:
+    if not len(target):
+        return {"cosine": 0.0, "explained_variance": 0.0}
     cosine = functional.cosine_similarity(prediction, target, dim=1).mean()
     residual = (prediction - target).square().sum()
     variance = (target - target.mean(0)).square().sum()
-    return {"cosine": float(cosine), "explained_variance": float(1 - residual / variance)}
+    # Of features that never vary there is nothing to explain but themselves.
+    explained = float(1 - residual / variance) if variance > 0 else float(residual == 0)
+    return {"cosine": float(cosine), "explained_variance": explained}

@@ -8,6 +8,7 @@ import psutil
 import torch
 
 from VoxelFeatLib.errors import NotEnoughMemoryError
+from VoxelFeatLib.field.nfnet import NFNetwork
 
 if TYPE_CHECKING:
     from VoxelFeatLib.backbones.protocol import Backbone
@@ -20,6 +21,8 @@ _FLOAT, _HALF = 4, 2
 _BASE = 600 << 20
 # A view's image and maps while the backbone works, as copies of its input at four channels.
 _WORK_COPIES = 12
+# Eight rows (of two) and weights, coordinates and latents of a position in a node grid.
+_GRID_VALUES = 64
 
 
 def fit_memory(
@@ -28,7 +31,7 @@ def fit_memory(
     """Peak bytes a fit is expected to need on its device.
 
     The volume as float32, the network with its gradient (NAdam: and two moments), the pool of
-    encoded views, and one view being encoded.
+    encoded views, one view being encoded, and what a step keeps for its backward pass.
     """
     voxels = _FLOAT * geometry.shape_kji[0] * geometry.shape_kji[1] * geometry.shape_kji[2]
     values = sum(p.numel() for p in network.parameters())
@@ -39,7 +42,24 @@ def fit_memory(
     )
     views = min(preset.pool, preset.views) + preset.heldout_views
     work = _WORK_COPIES * _FLOAT * backbone.input_size**2
-    return _BASE + voxels + _FLOAT * copies * values + views * per_view + work
+    kept = _FLOAT * _kept_values(backbone, network, preset)
+    return _BASE + voxels + _FLOAT * copies * values + views * per_view + work + kept
+
+
+def _kept_values(backbone: Backbone, network: FieldNetwork, preset: Preset) -> int:
+    """Numbers that a step's rendered positions keep until its backward pass."""
+    hidden = _GRID_VALUES
+    if isinstance(network, NFNetwork):
+        # A block keeps both layers' inputs, what they were activated from, and its branch.
+        hidden = network.width * (5 * network.block_count + 2)
+        hidden += 2 * (3 + 6 * network.frequency_count)
+    pixels = min(preset.window * backbone.levels[-1].stride, backbone.input_size)
+    total = 0
+    for level in backbone.levels:
+        cells = preset.windows * level.cells(pixels) ** 2
+        positions = cells * preset.samples_at(level.stride) ** 2
+        total += positions * (hidden + 3 * level.channels)
+    return total
 
 
 def free_memory(device: torch.device) -> int:

@@ -1,0 +1,123 @@
+"""The estimate of a fit's memory, and the refusal."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from VoxelFeatLib.backbones.filters import FilterBackbone
+from VoxelFeatLib.errors import NotEnoughMemoryError
+from VoxelFeatLib.fitting import memory
+from VoxelFeatLib.fitting.fitter import Fitter
+from VoxelFeatLib.fitting.memory import check_memory, fit_memory, free_memory
+from VoxelFeatLib.fitting.networks import network_for
+from VoxelFeatLib.fitting.presets import NFNetSettings, preset_named
+from VoxelFeatLib.imaging.geometry import Geometry
+from VoxelFeatLib.imaging.volume import Volume
+from VoxelFeatLib.imaging.windows import CT_WINDOWS
+
+CPU = torch.device("cpu")
+FAST = preset_named("fast")
+SMALL_PAPER = dataclasses.replace(
+    preset_named("paper"), nfnet=NFNetSettings(64, 3, 8), windows=8, window=4
+)
+GEOMETRY = Geometry((20, 64, 64), np.diag([3.0, 3.0, 5.0, 1.0]))
+BACKBONE = FilterBackbone((CT_WINDOWS["soft"], CT_WINDOWS["bone"]), 128)
+
+
+def needed(preset, geometry=GEOMETRY):
+    return fit_memory(geometry, BACKBONE, network_for(preset, geometry, BACKBONE), preset)
+
+
+def test_every_pooled_view_counts():
+    more = dataclasses.replace(FAST, pool=FAST.pool + 10, views=FAST.views + 10)
+    cells = [(level.channels, level.cells(128)) for level in BACKBONE.levels]
+    # Half-precision features and a byte for validity.
+    one = sum((2 * channels + 1) * side**2 for channels, side in cells)
+    assert needed(more) - needed(FAST) == 10 * one
+
+
+def test_voxels_and_nodes_count():
+    larger = Geometry((40, 64, 64), GEOMETRY.ijk_to_ras)
+    nodes = [
+        sum(p.numel() for p in network_for(FAST, g, BACKBONE).parameters())
+        for g in (GEOMETRY, larger)
+    ]
+    difference = needed(FAST, larger) - needed(FAST)
+    # The volume as float32; values and their gradient.
+    assert difference >= 4 * 20 * 64 * 64 + 8 * (nodes[1] - nodes[0])
+
+
+def test_what_training_keeps_for_the_backward_pass_counts():
+    """Compared with the tensors that torch really saves, without the parameters themselves."""
+    network = network_for(SMALL_PAPER, GEOMETRY, BACKBONE)
+    parameters = {p.data_ptr() for p in network.parameters()}
+    kept: dict[int, int] = {}
+
+    def pack(tensor):
+        if tensor.data_ptr() not in parameters:
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    # Positions of one step: cells of all windows and levels, and two patches a level.
+    outputs = []
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        for index, level in enumerate(BACKBONE.levels):
+            side = SMALL_PAPER.window * 16 // level.stride
+            cells = SMALL_PAPER.windows * side**2
+            positions = cells * SMALL_PAPER.samples_at(level.stride) ** 2 + 2 * 24**2
+            outputs.append(network.level(torch.randn(positions, 3), index))
+    activations = sum(kept.values())
+
+    estimate = needed(SMALL_PAPER) - needed(dataclasses.replace(SMALL_PAPER, windows=0))
+    patches = 3 * 2 * 24**2 / sum(len(output) for output in outputs)
+    assert estimate == pytest.approx(activations * (1 - patches), rel=0.25)
+
+
+def test_the_paper_needs_more_than_ten_gigabytes_of_activations():
+    """65,000 positions at the finest level, ten blocks of 768 wide layers."""
+    paper = preset_named("paper")
+    backbone = FilterBackbone((CT_WINDOWS["soft"],), 1024)
+    network = network_for(paper, GEOMETRY, backbone)
+    assert fit_memory(GEOMETRY, backbone, network, paper) > 10e9
+
+
+def test_free_memory_is_what_the_system_has():
+    assert 1 << 20 < free_memory(CPU) < 1 << 50
+
+
+def test_too_little_memory_is_refused_in_one_sentence(monkeypatch):
+    monkeypatch.setattr(memory, "free_memory", lambda _: 2_000_000_000)
+    check_memory(2_000_000_000, CPU)
+    with pytest.raises(NotEnoughMemoryError) as caught:
+        check_memory(3_400_000_000, CPU)
+    message = str(caught.value)
+    assert "3.4 GB" in message
+    assert "2.0 GB" in message
+    assert "in memory" in message
+    assert "\n" not in message
+    assert message.endswith(".")
+
+
+def test_the_gpu_is_named(monkeypatch):
+    monkeypatch.setattr(memory, "free_memory", lambda _: 1)
+    with pytest.raises(NotEnoughMemoryError, match="on the GPU"):
+        check_memory(2, torch.device("cuda"))
+
+
+def test_a_fit_asks_before_it_starts(monkeypatch):
+    monkeypatch.setattr(memory, "free_memory", lambda _: 100 << 20)
+    voxels = np.zeros((20, 64, 64), dtype=np.int16)
+    with pytest.raises(NotEnoughMemoryError):
+        Fitter(Volume(voxels, GEOMETRY, "CT"), BACKBONE, FAST)
+
+
+def test_grids_respect_their_bound():
+    preset = dataclasses.replace(FAST, grid=dataclasses.replace(FAST.grid, most_values=50_000))
+    network = network_for(preset, GEOMETRY, BACKBONE)
+    values = sum(math.prod(grid.values.shape) for grid in network.grids)
+    assert 25_000 < values <= 50_000
