@@ -44,7 +44,7 @@ _BLOCK = 4
 # Blocks of a tile along every axis: with the above one tile takes a few milliseconds.
 _TILE = 16
 # Voxels, lattice points or values (voxels times channels) between two looks at ``cancelled``.
-_VOXELS_AT_ONCE = 1 << 24
+_VOXELS_AT_ONCE = 1 << 22
 _POINTS_AT_ONCE = 1 << 18
 _VALUES_AT_ONCE = 1 << 23
 
