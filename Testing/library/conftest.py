@@ -85,5 +85,8 @@ class VoxelwiseNetwork(FieldNetwork):
         ras = lattice.ras(self.geometry, weight.device).reshape(-1, 3)
         return self.project(ras, weight).T.reshape(-1, *lattice.shape_kji)
 
+    def stored(self):
+        return {}
+
     def settings(self):
         return {}

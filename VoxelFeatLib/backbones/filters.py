@@ -1,9 +1,12 @@
 """The embedded backbone: classical multi-scale filters, no download.
 
-Every feature is invariant to rotations and mirrorings of the slice, since the field is to be a
-function of
-position alone. Three scales of one pyramid give the three maps; the coarsest also carries the
-composition of its surroundings (soft histograms) and their texture.
+Three scales of one pyramid give the three maps. Local features are invariant to rotations and
+mirrorings of the slice; the coarsest map also says what its surroundings are made of (soft
+histograms of intensity, texture), near and far, and in which direction: views turn by a few degrees
+only, so above, below, left and right mean the same in all of them.
+
+A probe is linear, so whatever it is to tell apart must be linear in the features: hence histograms
+rather than intensities.
 """
 
 from __future__ import annotations
@@ -20,11 +23,15 @@ from VoxelFeatLib.imaging.windows import CT_WINDOWS, Window, percentile_window
 if TYPE_CHECKING:
     from VoxelFeatLib.imaging.volume import Volume
 
-_VERSION = 1
+_VERSION = 2
 _STRIDES = (4, 8, 16)
-_HISTOGRAM_BINS = 6
-# Blur of the surroundings described by the coarsest map, in its cells.
-_CONTEXT_SIGMAS = (1.0, 3.0)
+_HISTOGRAM_BINS = 8
+# Gaussian reaches (sigma) of what the coarsest map says of the surroundings, as shares of the
+# image's side: composition, texture, composition by direction, and how far away the latter is.
+_REACHES = (0.045, 0.125)
+_TEXTURE_REACH = 0.06
+_DIRECTION_REACH = 0.06
+_DISTANCES = (0.125, 0.31)
 # Cells stay about two voxels wide, as SAM2's finest map on a 512 x 512 slice, up to SAM2's input
 # size.
 _PIXELS_PER_VOXEL = 2
@@ -48,8 +55,9 @@ class FilterBackbone:
         ranges = ",".join(f"{w.width:.12g}/{w.level:.12g}" for w in windows)
         self.fingerprint = f"filters-v{_VERSION};input={input_size};windows={ranges}"
         local = len(windows) + 4 * min(2, len(windows))
-        context = len(_CONTEXT_SIGMAS) * (_HISTOGRAM_BINS + len(windows)) + 2 * min(2, len(windows))
-        channels = (local, local, local + context)
+        composition = len(_REACHES) * (_HISTOGRAM_BINS + len(windows)) + 2 * min(2, len(windows))
+        directions = len(_DISTANCES) * 4 * _HISTOGRAM_BINS
+        channels = (local, local + _HISTOGRAM_BINS, local + composition + directions)
         self.levels = tuple(
             FeatureLevel(f"stride{s}", s, c) for s, c in zip(_STRIDES, channels, strict=True)
         )
@@ -68,9 +76,11 @@ class FilterBackbone:
         pyramid = [_halve(images)]
         for _ in _STRIDES[1:]:
             pyramid.append(_halve(_smooth(pyramid[-1])))
-        maps = [_halve(_local_features(image)) for image in pyramid]
-        maps[-1] = torch.cat([maps[-1], _context(pyramid, maps[-1].shape[-1])], dim=1)
-        return maps
+        fine, middle, coarse = (_halve(_local_features(image)) for image in pyramid)
+        histogram = _histogram(pyramid[1])
+        middle = torch.cat([middle, _halve(_smooth(histogram))], dim=1)
+        coarse = torch.cat([coarse, _surroundings(pyramid, histogram, coarse.shape[-1])], dim=1)
+        return [fine, middle, coarse]
 
 
 def _windows_for(volume: Volume) -> tuple[Window, ...]:
@@ -103,20 +113,33 @@ def _hessian_eigenvalues(gx: torch.Tensor, gy: torch.Tensor) -> tuple[torch.Tens
     return middle + spread, middle - spread
 
 
-def _context(pyramid: list[torch.Tensor], cells: int) -> torch.Tensor:
-    """Composition (soft histogram), means and texture energy around every coarse cell."""
-    middle = pyramid[1]
-    position = middle[:, :1] * (_HISTOGRAM_BINS - 1)
-    nodes = torch.arange(_HISTOGRAM_BINS, device=middle.device).view(1, -1, 1, 1)
-    histogram = (1 - (position - nodes).abs()).clamp(min=0)
-    size = (cells, cells)
-    composition = torch.cat([histogram, middle], dim=1)
-    composition = functional.adaptive_avg_pool2d(composition, size)
-    parts = [_blur(composition, sigma) for sigma in _CONTEXT_SIGMAS]
+def _histogram(image: torch.Tensor) -> torch.Tensor:
+    """Soft histogram of the first window: hat functions of its values, which sum to one."""
+    position = image[:, :1] * (_HISTOGRAM_BINS - 1)
+    nodes = torch.arange(_HISTOGRAM_BINS, device=image.device).view(1, -1, 1, 1)
+    return (1 - (position - nodes).abs()).clamp(min=0)
+
+
+def _surroundings(pyramid: list[torch.Tensor], histogram: torch.Tensor, side: int) -> torch.Tensor:
+    """What lies around every coarse cell: composition at two reaches, texture, and by direction."""
+    size = (side, side)
+    composition = functional.adaptive_avg_pool2d(torch.cat([histogram, pyramid[1]], dim=1), size)
+    parts = [_blur(composition, reach * side) for reach in _REACHES]
     for image in pyramid[:2]:
         band = (image[:, :2] - _smooth(image[:, :2])).abs()
-        parts.append(_blur(functional.adaptive_avg_pool2d(band, size), 1.0))
+        parts.append(_blur(functional.adaptive_avg_pool2d(band, size), _TEXTURE_REACH * side))
+    neighbours = _blur(composition[:, :_HISTOGRAM_BINS], _DIRECTION_REACH * side)
+    for distance in _DISTANCES:
+        cells = round(distance * side)
+        parts += [_shift(neighbours, step, dim) for dim in (2, 3) for step in (-cells, cells)]
     return torch.cat(parts, dim=1)
+
+
+def _shift(image: torch.Tensor, cells: int, dim: int) -> torch.Tensor:
+    """The value so many cells further along an image axis, the border repeated."""
+    last = image.shape[dim] - 1
+    index = torch.arange(last + 1, device=image.device) + cells
+    return image.index_select(dim, index.clamp(0, last))
 
 
 def _difference(image: torch.Tensor, dim: int) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -23,6 +24,27 @@ _RIDGE = 1.0
 Rows = npt.NDArray[np.float32]
 
 
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """What the probe learns from.
+
+    Attributes:
+        x: (N, C + 1) features and intensity.
+        ras: (N, 3) where, mm.
+    """
+
+    x: Rows
+    ras: npt.NDArray[np.float64]
+
+    def joined(self, other: Samples) -> Samples:
+        """Return both together."""
+        return Samples(np.concatenate([self.x, other.x]), np.concatenate([self.ras, other.ras]))
+
+    def chosen(self, kept: npt.NDArray[np.bool_]) -> Samples:
+        """Return some of them, (N,)."""
+        return Samples(self.x[kept], self.ras[kept])
+
+
 class Evidence:
     """Samples of one volume and field, each asked for once.
 
@@ -37,7 +59,7 @@ class Evidence:
         self._field = field
         self._seed = seed
         self._rows: dict[Position, Rows] = {}
-        self._of_masks: dict[PackedMask, tuple[Rows, Rows]] = {}
+        self._of_masks: dict[PackedMask, tuple[Samples, Samples]] = {}
 
     def with_field(self, field: FeatureField) -> Evidence:
         """Return the same for a better field."""
@@ -52,19 +74,24 @@ class Evidence:
         """Fit the click probe to a segment's positions and its existing mask."""
         positive, negative = self._at(wish.positive), self._at(wish.negative)
         if wish.base is not None:
-            inside, around = self._consistent(positive, negative, *self._of_mask(wish.base))
-            positive = np.concatenate([positive, inside])
-            negative = np.concatenate([negative, around])
-        return fit_whitened(positive, negative, self.statistics)
+            inside, around = self._consistent(positive.x, negative.x, *self._of_mask(wish.base))
+            positive, negative = positive.joined(inside), negative.joined(around)
+        return fit_whitened(
+            positive.x,
+            negative.x,
+            self.statistics,
+            positive_ras=positive.ras,
+            negative_ras=negative.ras,
+        )
 
     def _consistent(
-        self, positive: Rows, negative: Rows, inside: Rows, around: Rows
-    ) -> tuple[Rows, Rows]:
+        self, positive: Rows, negative: Rows, inside: Samples, around: Samples
+    ) -> tuple[Samples, Samples]:
         """Leave out what a plain fit contradicts: masks err, and clicks correct them.
 
         The probe insists on every sample it is given; mislabelled ones would turn it around.
         """
-        parts = [positive, inside, negative, around]
+        parts = [positive, inside.x, negative, around.x]
         z = self.statistics.whiten(np.concatenate(parts))
         sizes = [len(part) for part in parts]
         signs = np.repeat([1.0, 1.0, -1.0, -1.0], sizes)
@@ -74,23 +101,24 @@ class Evidence:
         _, kept_inside, _, kept_around = np.split(right, np.cumsum(sizes)[:-1])
         if not len(positive) and not kept_inside.any():
             return inside, around
-        return inside[kept_inside], around[kept_around]
+        return inside.chosen(kept_inside), around.chosen(kept_around)
 
-    def _at(self, positions: Sequence[Position]) -> Rows:
-        """(N, C + 1) samples at RAS positions; only new ones ask the field."""
+    def _at(self, positions: Sequence[Position]) -> Samples:
+        """Samples at RAS positions; only new ones ask the field."""
         missing = [position for position in dict.fromkeys(positions) if position not in self._rows]
         if missing:
             rows = samples_at(self._field, self._volume, missing)
             self._rows.update(zip(missing, rows, strict=True))
         empty = np.empty((0, self._field.channels + 1), dtype=np.float32)
-        return np.concatenate([empty, *(self._rows[position][None] for position in positions)])
+        rows = np.concatenate([empty, *(self._rows[position][None] for position in positions)])
+        return Samples(rows, np.asarray(positions, dtype=np.float64).reshape(-1, 3))
 
-    def _of_mask(self, base: PackedMask) -> tuple[Rows, Rows]:
+    def _of_mask(self, base: PackedMask) -> tuple[Samples, Samples]:
         if base not in self._of_masks:
             self._of_masks.clear()  # one at a time: a new mask replaces the old one
             inside, around = inside_and_around(base.mask(), self._volume.geometry, self._seed)
             self._of_masks[base] = (
-                samples_at(self._field, self._volume, inside),
-                samples_at(self._field, self._volume, around),
+                Samples(samples_at(self._field, self._volume, inside), inside),
+                Samples(samples_at(self._field, self._volume, around), around),
             )
         return self._of_masks[base]
