@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 import VoxelFeatLib
 from VoxelFeatLib.cli.console import say, say_error
+from VoxelFeatLib.cli.demo import demo
 from VoxelFeatLib.cli.explore import features, supervoxels
 from VoxelFeatLib.cli.fit import fit
 from VoxelFeatLib.cli.info import info, presets
@@ -59,7 +60,7 @@ def main() -> None:
 def full_program() -> typer.Typer:
     """Make the program with all its commands."""
     program = new_program()
-    for command in (fit, segment, refine, features, supervoxels, info, presets):
+    for command in (fit, segment, refine, features, supervoxels, info, demo, presets):
         program.command()(command)
     return program
 
@@ -88,6 +89,7 @@ def new_program() -> typer.Typer:
 
         **First steps**
 
+        - `voxelfeat demo` shows everything on a made-up CT.
         - `voxelfeat fit ct.nii.gz -o ct.voxelfeat`
         - `voxelfeat segment ct.voxelfeat --volume ct.nii.gz --positive p.mrk.json -o a.seg.nrrd`
         - `voxelfeat COMMAND --help` explains a command and shows examples.

@@ -89,13 +89,17 @@ def fit(
         fitter = Fitter(image, network, numbers, seed=seed, device=place)
     else:
         fitter = Fitter.resume(resume, image, network, numbers, seed=seed, device=place)
-    ready = _run(fitter, kept)
+    ready = run_fit(fitter, kept)
     save_field(output, fitter.field, image, fitter.record)
     _report(output, image, fitter.record, ready, as_json=as_json)
 
 
-def _run(fitter: Fitter, checkpoint: Path | None) -> float:
-    """Fit to the end; return the seconds until the first click was possible."""
+def run_fit(fitter: Fitter, checkpoint: Path | None = None) -> float:
+    """Fit to the end behind a bar; return the seconds until the first click was possible.
+
+    Raises:
+        Cancelled: Ctrl-C was pressed; the checkpoint, where one is wanted, was written.
+    """
     began = saved = time.perf_counter()
     ready = 0.0
     usable = False

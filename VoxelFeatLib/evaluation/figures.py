@@ -67,6 +67,25 @@ class FeatureLevel:
     field: npt.NDArray[np.floating[Any]]
 
 
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """One slice of a comparison.
+
+    Attributes:
+        caption: Above the slice.
+        segments: What to outline.
+        center: RAS position in the middle of the panel; the slice passes it.
+        width_mm: How much of the slice is shown, across and down.
+        view: Which slice.
+    """
+
+    caption: str
+    segments: Sequence[Outlined]
+    center: Sequence[float]
+    width_mm: float
+    view: View = "axial"
+
+
 def slices_with_outlines(
     path: str | Path,
     volume: Volume,
@@ -102,14 +121,7 @@ def slices_with_outlines(
     window = window or default_windows(volume)[0]
     focus = _busiest(segments, volume) if center is None else volume.geometry.to_ijk(center)
     planes = [Plane.through(volume.geometry, view, focus) for view in _VIEWS]
-    height = 4.6
-    widths = [height * np.clip(p.size_mm[0] / p.size_mm[1], 0.2, 4) for p in planes]
-    figure = Figure(
-        (sum(widths) + 0.6, height + 1.3),
-        facecolor=_BACKGROUND,
-        layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.07, wspace=0.01),
-    )
-    axes = figure.subplots(1, len(planes), width_ratios=widths, squeeze=False)[0]
+    figure, axes = _hung(planes)
     for ax, plane in zip(axes, planes, strict=True):
         _draw_plane(ax, plane, volume, window)
         for segment in segments:
@@ -123,6 +135,47 @@ def slices_with_outlines(
     if title:
         figure.suptitle(title, color=_TEXT, fontsize=14, fontweight="bold")
     _draw_legend(figure, segments, drawn)
+    _save(figure, path)
+
+
+def compared(
+    path: str | Path, volume: Volume, panels: Sequence[Sequence[Panel]], *, title: str = ""
+) -> None:
+    """Write a PNG of rows of panels, such as a segment before and after, all equally large.
+
+    Args:
+        path: The PNG file.
+        volume: The image.
+        panels: Rows of equal length, from the top.
+        title: Above the panels.
+
+    Raises:
+        InputError: No panels, or the file cannot be written.
+    """
+    if not panels or not panels[0]:
+        raise InputError("A comparison needs at least one panel.")
+    side = 4.4
+    rows, columns = len(panels), len(panels[0])
+    figure = Figure(
+        (columns * (side + 0.1), rows * (side + 0.35) + 0.4 + 0.5 * bool(title)),
+        facecolor=_BACKGROUND,
+        layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.07),
+    )
+    axes = figure.subplots(rows, columns, squeeze=False)
+    window = default_windows(volume)[0]
+    for ax, panel in zip(axes.ravel(), (one for row in panels for one in row), strict=True):
+        plane = Plane.through(volume.geometry, panel.view, volume.geometry.to_ijk(panel.center))
+        _draw_plane(ax, plane, volume, window)
+        for segment in panel.segments:
+            _draw_outlines(ax, plane, segment)
+        x, y, _ = plane.place(panel.center)
+        ax.set_xlim(x - panel.width_mm / 2, x + panel.width_mm / 2)
+        ax.set_ylim(y + panel.width_mm / 2, y - panel.width_mm / 2)
+        ax.set_title(panel.caption, color=_TEXT, fontsize=11.5, pad=5)
+    if title:
+        figure.suptitle(title, color=_TEXT, fontsize=14, fontweight="bold")
+    shown = {one.name: one for row in panels for panel in row for one in panel.segments}
+    _draw_legend(figure, list(shown.values()), [])
     _save(figure, path)
 
 
@@ -191,6 +244,29 @@ def _busiest(segments: Sequence[Outlined], volume: Volume) -> npt.NDArray[np.flo
         # Each segment counts the same, so that a large one does not hide the small ones.
         index.append(sum(area / area.max() for area in areas).argmax())
     return np.array(index, dtype=np.float64)
+
+
+def _hung(planes: Sequence[Plane]) -> tuple[Figure, list[Axes]]:
+    """Make a figure with axes for the three planes, all on one scale.
+
+    Coronal and sagittal hang above each other beside the axial one where they are flat enough.
+    """
+    # The longest side decides the scale; a thin stack stays visible.
+    scale = 5.4 / max(max(plane.size_mm) for plane in planes)
+    widths, heights = np.maximum(scale * np.array([plane.size_mm for plane in planes]).T, 0.8)
+    layout = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.07, wspace=0.01)
+    if heights[1] + heights[2] < 1.3 * heights[0]:
+        across = [widths[0], max(widths[1:])]
+        height = max(heights[0], heights[1] + heights[2] + 0.4)
+        figure = Figure((sum(across) + 0.5, height + 1.3), facecolor=_BACKGROUND, layout=layout)
+        grid = figure.add_gridspec(2, 2, width_ratios=across, height_ratios=heights[1:])
+        places = (grid[:, 0], grid[0, 1], grid[1, 1])
+    else:
+        size = (sum(widths) + 0.6, max(heights) + 1.3)
+        figure = Figure(size, facecolor=_BACKGROUND, layout=layout)
+        row = figure.add_gridspec(1, 3, width_ratios=widths)
+        places = (row[0, 0], row[0, 1], row[0, 2])
+    return figure, [figure.add_subplot(place) for place in places]
 
 
 def _draw_plane(ax: Axes, plane: Plane, volume: Volume, window: Window) -> None:

@@ -1,0 +1,62 @@
+"""What the demo does: how large a phantom, which fit, which organs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from VoxelFeatLib.errors import InputError
+from VoxelFeatLib.fitting.presets import Preset, preset_named
+
+
+@dataclass(frozen=True)
+class Case:
+    """All choices of one run.
+
+    Attributes:
+        shape_kji: Voxels of the phantom along k, j, i.
+        spacing_ijk: Voxel size along i, j, k in mm.
+        preset: All numbers of the fit.
+        clicked: Names of the structures that the simulated user segments.
+        clicks: Most clicks for each of them.
+        refined: Names of the structures that start from a coarse mask.
+        coarse_mm: Edge of that mask's voxels.
+    """
+
+    shape_kji: tuple[int, int, int]
+    spacing_ijk: tuple[float, float, float]
+    preset: Preset
+    clicked: tuple[str, ...] = ("liver", "spleen", "right kidney")
+    clicks: int = 8
+    refined: tuple[str, ...] = ("liver", "right kidney", "vertebrae")
+    coarse_mm: float = 6.0
+
+
+def case_named(name: str) -> Case:
+    """Return the demo of a size: "full", or "small" for tests.
+
+    Raises:
+        InputError: There is no such size.
+    """
+    cases = _cases()
+    if name not in cases:
+        raise InputError(f"There is no demo of size '{name}'; choose {' or '.join(cases)}.")
+    return cases[name]
+
+
+def _cases() -> Mapping[str, Case]:
+    fast = preset_named("fast")
+    return MappingProxyType(
+        {
+            "full": Case((64, 256, 256), (1.5, 1.5, 3.0), fast),
+            "small": Case(
+                (32, 96, 96),
+                (4.0, 4.0, 6.0),
+                replace(fast, views=24, pool=24, steps=120, planes=4, heldout_views=2),
+                clicks=6,
+                refined=("liver", "right kidney"),
+                coarse_mm=12.0,
+            ),
+        }
+    )
