@@ -42,16 +42,13 @@ class NodeUsage:
 
     Attributes:
         weights: (n,) sums of interpolation weights.
-        samples: number of positions.
     """
 
     weights: torch.Tensor
-    samples: int = 0
 
     def clear(self) -> None:
         """Forget everything."""
         self.weights.zero_()
-        self.samples = 0
 
 
 class _WeightedRows(torch.autograd.Function):
@@ -79,7 +76,6 @@ class _WeightedRows(torch.autograd.Function):
         rows, weights = ctx.saved_tensors
         if ctx.usage is not None:
             ctx.usage.weights.scatter_add_(0, rows.reshape(-1), weights.reshape(-1))
-            ctx.usage.samples += rows.shape[0]
         spread = _spread_cpu if rows.device.type == "cpu" else _spread
         return spread(gradients[0], rows, weights, ctx.count), None, None, None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -16,8 +17,8 @@ _GRADIENT_NORM = 1.0
 class Optimiser(Protocol):
     """Takes one step against the gradients that are there, then clears them."""
 
-    def step(self, rate: float) -> None:
-        """Step with this learning rate."""
+    def step(self, rate: float, rendered: Sequence[int]) -> None:
+        """Step with this learning rate; `rendered` positions were compared on each level."""
         ...
 
     def state(self) -> dict[str, torch.Tensor]:
@@ -49,15 +50,15 @@ class NodeDescent:
             basis.requires_grad_(False)
 
     @torch.no_grad()
-    def step(self, rate: float) -> None:
+    def step(self, rate: float, rendered: Sequence[int]) -> None:
         """Step with this learning rate (1 is the full mean error)."""
-        for grid in self._grids:
+        for grid, count in zip(self._grids, rendered, strict=True):
             usage, gradient = grid.usage, grid.values.grad
             if usage is None or gradient is None:
                 continue
             rows = usage.weights.nonzero()[:, 0]
             # Half: the gradient of a squared error is twice the error.
-            factor = 0.5 * rate * usage.samples / (usage.weights[rows] + self._DAMPING)
+            factor = 0.5 * rate * count / (usage.weights[rows] + self._DAMPING)
             grid.values.index_add_(0, rows, gradient[rows] * factor[:, None], alpha=-1)
             grid.values.grad = None
             usage.clear()
@@ -77,7 +78,7 @@ class NAdam:
         self._parameters = list(network.parameters())
         self._optimiser = torch.optim.NAdam(self._parameters)
 
-    def step(self, rate: float) -> None:
+    def step(self, rate: float, rendered: Sequence[int]) -> None:  # noqa: ARG002 - a mean's step
         """Step with this learning rate."""
         torch.nn.utils.clip_grad_norm_(self._parameters, _GRADIENT_NORM)
         for group in self._optimiser.param_groups:

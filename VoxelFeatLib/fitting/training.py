@@ -72,13 +72,15 @@ class Trainer:
         windows = objective.draw_windows(pool, preset.windows, preset.window, generator)
         patches = objective.gather_patches(pool, windows.places[:_PATCHES], generator)
         terms: dict[str, torch.Tensor] = {}
+        rendered = []
         for level, samples in enumerate(self.encoder.samples):
             batch = objective.gather_cells(pool, level, windows, samples, generator)
+            rendered.append(batch.positions.shape[0] * samples**2)
             for name, value in self._level_terms(level, batch, patches).items():
                 terms[name] = terms[name] + value if name in terms else value
         total = torch.stack(list(terms.values())).sum()
         total.backward()
-        self.optimiser.step(preset.rate_at(number))
+        self.optimiser.step(preset.rate_at(number), rendered)
         return {name: float(value.detach()) for name, value in terms.items()}
 
     def _level_terms(
