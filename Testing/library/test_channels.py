@@ -86,10 +86,12 @@ def test_a_channel_that_never_deviates_does_not_outweigh_all_others():
     assert statistics.weights[0].max() <= 10
 
 
-def test_a_constant_channel_keeps_its_scale(a_ramp):
+def test_a_channel_that_hardly_changes_takes_its_levels_typical_scale(a_ramp):
     statistics = measured(a_ramp, PooledBackbone())
+    stds = statistics.scaling.stds[0]
     assert statistics.scaling.means[0][2].item() == pytest.approx(7)
-    assert statistics.scaling.stds[0][2].item() == 1
+    others = stds[[0, 1, 3]].square().sum()
+    assert stds[2].item() == pytest.approx((others / 4).sqrt().item(), rel=1e-3)
     for tensor in (*statistics.weights, *statistics.covariances):
         assert torch.isfinite(tensor).all()
 
@@ -120,6 +122,14 @@ def test_statistics_are_the_same_every_time(a_ramp):
     one, other = (measured(a_ramp, PooledBackbone(), 2, 1) for _ in range(2))
     assert torch.equal(one.weights[0], other.weights[0])
     assert torch.equal(one.covariances[0], other.covariances[0])
+
+
+def test_scales_by_hand():
+    features = [torch.tensor([[-3.0, -4e-6], [3.0, 4e-6]]) / 2**0.5, torch.full((2, 3), 5.0)]
+    scaling = _statistics(features, [torch.ones(2), torch.ones(3)], [1, 1]).scaling
+    torch.testing.assert_close(scaling.stds[0], torch.tensor([3.0, 3 / 2**0.5]))
+    # Nothing in the level changes.
+    assert scaling.stds[1].tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize("latents", [1, 3, 4])

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # Eq. 1's epsilon.
 EPSILON = 1e-6
 _FEATURES_PER_PLANE = 4096
+# A deviation below this part of its level's typical one is rounding or chance.
+_HARDLY = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,8 +110,7 @@ def _statistics(
     features: list[torch.Tensor], squares: list[torch.Tensor], counts: list[int]
 ) -> ChannelStatistics:
     means = tuple(f.mean(0) for f in features)
-    # A channel that never changes keeps the scale 1.
-    stds = tuple(torch.where(f.std(0) > EPSILON, f.std(0), 1.0) for f in features)
+    stds = tuple(_scale(f.std(0)) for f in features)
     scaling = ChannelScaling(means, stds)
     sigmas = [(s / max(n, 1)).sqrt() / std for s, n, std in zip(squares, counts, stds, strict=True)]
     mean_sigma = torch.cat(sigmas).mean()
@@ -118,6 +119,17 @@ def _statistics(
         (z.T @ z) / z.shape[0] for z in (scaling.standardise(f, i) for i, f in enumerate(features))
     )
     return ChannelStatistics(scaling, weights, covariances)
+
+
+def _scale(std: torch.Tensor) -> torch.Tensor:
+    """The deviations of a level's channels; one that hardly changed takes the level's typical one.
+
+    Divided by its own, a channel that happened to change little on the planes measured would
+    reach millions of deviations elsewhere.
+    """
+    typical = std.square().mean().sqrt()
+    typical = torch.where(typical > EPSILON, typical, 1.0)
+    return torch.where(std > _HARDLY * typical, std, typical)
 
 
 def _weight(sigma: torch.Tensor, mean_sigma: torch.Tensor) -> torch.Tensor:
