@@ -68,8 +68,9 @@ class Fitter:
         self.seed = seed
         self.device = torch.device(device)
         _check_size(volume)
-        torch.manual_seed(seed)  # initial weights
-        network = network_for(preset, volume.geometry, backbone)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)  # initial weights
+            network = network_for(preset, volume.geometry, backbone)
         check_memory(fit_memory(volume.geometry, backbone, network, preset), self.device)
         self.field = FeatureField(network, backbone.name, backbone.fingerprint).to(self.device)
         self._preparation = Preparation(volume, backbone, preset, seed, self.device)
@@ -218,7 +219,7 @@ class Fitter:
             self._upsampling = record["upsampling"]
             self._heldout = {n: v["field"] for n, v in record["heldout"].items()}
             self._pace.resume(float(record["seconds"]), self._step)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise FieldFileError(f"{path} is damaged; fit anew.") from error
 
     def _finish(self) -> None:

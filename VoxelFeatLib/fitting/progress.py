@@ -73,10 +73,12 @@ class Pace:
     def resume(self, elapsed: float, step: int) -> None:
         """Go on after work that an earlier process did."""
         self.elapsed = elapsed
-        kept = min(self._preset.pool, self._preset.views_at(step))
+        preset = self._preset
+        # The pool and the held-out views are encoded again.
+        lost = max(0, preset.views_at(max(0, step - 1)) - preset.pool)
         self._left = {
-            "views": self._preset.views - self._preset.views_at(step) + kept,
-            "steps": self._preset.steps - step,
+            "views": preset.views - lost + preset.heldout_views,
+            "steps": preset.steps - step,
         }
 
     def done(self, kind: str) -> None:
