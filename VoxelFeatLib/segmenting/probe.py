@@ -211,7 +211,7 @@ def fit_whitened(
     """
     x, signs = _labelled(positive_x, negative_x, statistics.mean.size)
     # A ridge on scaled samples is a Gaussian prior of that deviation.
-    size = statistics.mean.size
+    size = statistics.expectation.size
     clicks = statistics.whiten(x) * statistics.expectation
     background = statistics.background * statistics.expectation
     spread = _PLACE * np.sqrt(size)

@@ -28,6 +28,8 @@ FloatArray = npt.NDArray[np.float64]
 _SAMPLES = 20_000
 # The weak negatives of every fit. Their number sets the time of a Newton step.
 _BACKGROUND = 1024
+# Of an axis of the correlations, to be kept; the axes' mean variance is 1.
+_SMALLEST_VARIANCE = 1e-2
 # Candidates drawn for each in-body sample wanted: enough when the body fills 1/8 of the volume.
 _CANDIDATES = 8
 
@@ -68,16 +70,18 @@ class FeatureStatistics:
 
     @cached_property
     def whitening(self) -> FloatArray:
-        """(D, D) matrix W with W @ covariance @ W.T = identity: z = W (x - mean).
+        """(R, D) matrix W with W @ covariance @ W.T = identity: z = W (x - mean).
 
-        Its rows are the principal axes of the correlations, so it does not depend on units.
+        Its rows are the principal axes of the correlations, so it does not depend on units. Axes
+        along which next to nothing varies are left out: a field holds fewer dimensions than it has
+        channels, and every one costs time at each click.
         """
         variances, axes, scale = self._axes
         return np.asarray(axes.T / np.sqrt(variances)[:, None] / scale)
 
     @cached_property
     def expectation(self) -> FloatArray:
-        """(D,) how much of a direction in z one expects a segment to use, on average (RMS) 1.
+        """(R,) how much of a direction in z one expects a segment to use, on average (RMS) 1.
 
         The fourth root of each axis' variance: axes along which the volume hardly varies are mostly
         noise that whitening has blown up. Measured on organs of a CT, this lies between plain
@@ -89,14 +93,15 @@ class FeatureStatistics:
 
     @cached_property
     def _axes(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Variances and axes (columns) of the correlation matrix, and the deviations of x."""
+        """Variances and axes (columns) kept of the correlation matrix, and the deviations of x."""
         scale = np.sqrt(np.diag(self.covariance))
         variances, axes = np.linalg.eigh(self.covariance / scale / scale[:, None])
-        return variances, axes, scale
+        kept = variances > min(_SMALLEST_VARIANCE, variances[-1] / 2)
+        return variances[kept], axes[:, kept], scale
 
     @cached_property
     def background(self) -> FloatArray:
-        """(n, D) the background samples, whitened."""
+        """(n, R) the background samples, whitened."""
         return self.whiten(self.background_x)
 
     @cached_property
