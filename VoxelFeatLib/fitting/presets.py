@@ -24,7 +24,7 @@ class GridSettings:
     """
 
     spacing: tuple[float, ...] = (0.5, 0.5, 0.4)
-    latents: tuple[int, ...] = (8, 8, 24)
+    latents: tuple[int, ...] = (10, 16, 64)
     most_values: int = 64_000_000
     slices: int = 128
 
