@@ -31,7 +31,7 @@ class Commands(TyperGroup):
     Only errors meant for users are caught: anything else is a defect, and its traceback a report.
     """
 
-    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's own signature
+    def invoke(self, ctx: Any) -> Any:
         """Run the chosen command."""
         try:
             return super().invoke(ctx)

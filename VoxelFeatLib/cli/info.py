@@ -114,7 +114,7 @@ def _geometry(geometry: Geometry) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - any dataclass, mapping, sequence or scalar
+def _plain(value: Any) -> Any:
     """Turn dataclasses and mappings, at any depth, into what JSON knows."""
     if is_dataclass(value):
         return {part.name: _plain(getattr(value, part.name)) for part in fields(value)}
@@ -134,7 +134,7 @@ def _flat(nested: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     return flat
 
 
-def _words(value: Any) -> str:  # noqa: ANN401
+def _words(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, list):

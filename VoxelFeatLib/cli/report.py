@@ -58,7 +58,7 @@ def heldout_table(heldout: Mapping[str, Mapping[str, Mapping[str, float]]]) -> T
     return table
 
 
-def _shown(key: str, value: Any) -> str:  # noqa: ANN401 - a name or a number
+def _shown(key: str, value: Any) -> str:
     match key:
         case "name":
             return str(value)

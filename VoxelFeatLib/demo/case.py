@@ -28,7 +28,7 @@ class Case:
     spacing_ijk: tuple[float, float, float]
     preset: Preset
     clicked: tuple[str, ...] = ("liver", "spleen", "right kidney")
-    clicks: int = 8
+    clicks: int = 10
     refined: tuple[str, ...] = ("liver", "right kidney", "vertebrae")
     coarse_mm: float = 6.0
 
@@ -54,7 +54,6 @@ def _cases() -> Mapping[str, Case]:
                 (32, 96, 96),
                 (4.0, 4.0, 6.0),
                 replace(fast, views=24, pool=24, steps=120, planes=4, heldout_views=2),
-                clicks=6,
                 refined=("liver", "right kidney"),
                 coarse_mm=12.0,
             ),
