@@ -21,9 +21,14 @@ from VoxelFeatLib.field.files import save_field
 from VoxelFeatLib.field.grid import GridNetwork
 from VoxelFeatLib.fitting.presets import PRESETS
 from VoxelFeatLib.imaging.geometry import Geometry
-from VoxelFeatLib.imaging.reading import read_labelmap
+from VoxelFeatLib.imaging.reading import read_labelmap, read_segmentation
 from VoxelFeatLib.imaging.volume import Volume
-from VoxelFeatLib.imaging.writing import write_labelmap, write_volume
+from VoxelFeatLib.imaging.writing import (
+    SegmentMask,
+    write_labelmap,
+    write_segmentation,
+    write_volume,
+)
 
 SHAPE = (10, 12, 14)
 ORGAN = (slice(3, 7), slice(4, 9), slice(5, 10))
@@ -204,6 +209,23 @@ def test_refine_only_what_is_asked(run: Run, a_folder: Path, a_geometry: Geometr
         result = run("refine", *FIELD, *mask, *wrong)
         assert result.exit_code == 2
         assert sentence in " ".join(result.stderr.split())
+
+
+def test_refine_keeps_segments_that_lie_under_others(
+    run: Run, a_folder: Path, a_geometry: Geometry
+) -> None:
+    part = EXACT.copy()
+    part[5:] = False
+    red, blue = (0.8, 0.2, 0.2), (0.2, 0.2, 0.8)
+    segments = [SegmentMask("part", part, red, "a~b~c"), SegmentMask("organ", EXACT, blue)]
+    write_segmentation(a_folder / "m.seg.nrrd", segments, a_geometry)
+    result = run("refine", *FIELD, "-m", "m.seg.nrrd", "-o", "r.seg.nrrd")
+    assert result.exit_code == 0
+    refined, _ = read_segmentation(a_folder / "r.seg.nrrd")
+    assert [(one.name, one.color) for one in refined] == [("part", red), ("organ", blue)]
+    assert refined[0].terminology == "a~b~c"
+    assert dice(refined[0].mask, part) > 0.9
+    assert dice(refined[1].mask, EXACT) > 0.9
 
 
 # ------------------------------------------------------------------ features, supervoxels

@@ -15,7 +15,7 @@ from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.imaging.atomic import replacing
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.itk import image_of
-from VoxelFeatLib.imaging.reading import read_labelmap, read_volume
+from VoxelFeatLib.imaging.reading import read_segmentation, read_volume
 from VoxelFeatLib.imaging.resampling import resample_labels_nearest
 from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.imaging.writing import (
@@ -24,8 +24,6 @@ from VoxelFeatLib.imaging.writing import (
     write_labelmap,
     write_segmentation,
 )
-
-_GREY = (0.5, 0.5, 0.5)
 
 
 def open_volume(path: Path, *, series: str | None = None, fill: float | None = None) -> Volume:
@@ -39,20 +37,16 @@ def open_volume(path: Path, *, series: str | None = None, fill: float | None = N
 def read_masks(path: Path) -> tuple[list[SegmentMask], Geometry]:
     """Read the segments of a labelmap or segmentation file, and the voxels they are on.
 
+    Segments that overlap are all whole; those without any voxel are left out.
+
     Raises:
         InputError: The file cannot be read, or has no segment.
     """
-    labelmap = read_labelmap(path)
-    for note in labelmap.notes:
-        say(f"Note: {note}")
-    masks = [
-        SegmentMask(name, labelmap.labels == value, labelmap.colors.get(value, _GREY))
-        for value, name in labelmap.names.items()
-    ]
-    masks = [segment for segment in masks if segment.mask.any()]
+    segments, geometry = read_segmentation(path)
+    masks = [segment for segment in segments if segment.mask.any()]
     if not masks:
         raise InputError(f"{path} has no segment; all its voxels are background.")
-    return masks, labelmap.geometry
+    return masks, geometry
 
 
 def open_masks(path: Path, geometry: Geometry) -> list[SegmentMask]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -87,7 +88,7 @@ def refine(
                 progress.update(step.fraction, 1.0, detail=step.stage)
         if step.mask is None:  # the last step carries it
             raise AssertionError
-        made.append(SegmentMask(segment.name, step.mask, segment.color))
+        made.append(replace(segment, mask=step.mask))
         seconds = time.perf_counter() - began
         rows.append(describe(made[-1], image.geometry, seconds, field_weight=step.trust))
     write_masks(output, made, image.geometry)
