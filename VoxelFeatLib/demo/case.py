@@ -51,11 +51,11 @@ def _cases() -> Mapping[str, Case]:
         {
             "full": Case((64, 256, 256), (1.5, 1.5, 3.0), fast),
             "small": Case(
-                (32, 96, 96),
-                (4.0, 4.0, 6.0),
+                (40, 128, 128),
+                (3.0, 3.0, 5.0),
                 replace(fast, views=24, pool=24, steps=120, planes=4, heldout_views=2),
                 refined=("liver", "right kidney"),
-                coarse_mm=12.0,
+                coarse_mm=10.0,
             ),
         }
     )
