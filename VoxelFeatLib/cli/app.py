@@ -6,6 +6,7 @@ after Ctrl-C. Whatever the code, no file is left half-written.
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any
 
 import typer
@@ -54,6 +55,9 @@ def _show_version(wanted: bool) -> None:
 
 def main() -> None:
     """Run the program; the console script and `python -m VoxelFeatLib` come here."""
+    # Before torch loads: its threads wait asleep. Where others use the cores too, threads that wait
+    # spinning hold up the very work they wait for, and a fit takes many times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     full_program()()
 
 
