@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from VoxelFeatLib.imaging.masks import bounding_box
 from VoxelFeatLib.segmenting.components import (
-    bounding_box,
     component_near,
     label_components,
     overlapping_components,

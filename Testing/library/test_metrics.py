@@ -8,13 +8,13 @@ import pytest
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.evaluation.metrics import (
     around,
-    bounding_box,
     dice,
     hd95_mm,
     mean_distances_mm,
     score,
     surface_distances,
 )
+from VoxelFeatLib.imaging.masks import bounding_box
 
 SPACING = (1.0, 2.0, 3.0)  # i, j, k
 

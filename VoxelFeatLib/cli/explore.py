@@ -19,8 +19,8 @@ from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.imaging.writing import write_labelmap, write_volume
 
 if TYPE_CHECKING:
-    from VoxelFeatLib.cli.options import Position
     from VoxelFeatLib.field.feature_field import FeatureField
+    from VoxelFeatLib.imaging.aliases import Position
 
 # Voxels whose features give the principal colours of a volume.
 _COLOR_SAMPLES = 20_000

@@ -11,8 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from VoxelFeatLib.errors import InputError
-
-Position = tuple[float, float, float]
+from VoxelFeatLib.imaging.aliases import Position
 
 SEGMENTATION_ENDINGS = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha")
 IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")

@@ -12,14 +12,13 @@ import numpy as np
 
 from VoxelFeatLib.evaluation.clicks import next_click
 from VoxelFeatLib.evaluation.metrics import dice
+from VoxelFeatLib.imaging.aliases import Color
 
 if TYPE_CHECKING:
+    from VoxelFeatLib.imaging.aliases import Mask
     from VoxelFeatLib.imaging.phantom import Phantom
     from VoxelFeatLib.segmenting.clicks import Click
-    from VoxelFeatLib.segmenting.components import Mask
     from VoxelFeatLib.segmenting.session import Session
-
-Color = tuple[float, float, float]
 
 
 @dataclass(frozen=True, eq=False)

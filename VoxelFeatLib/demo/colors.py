@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from VoxelFeatLib.imaging.volume import Volume
 
 Colors = npt.NDArray[np.float32]
-FloatArray = npt.NDArray[np.floating]
+Maps = npt.NDArray[np.floating]
 
 _AXIAL = 2
 # Slices whose features give the principal components.
@@ -82,7 +82,7 @@ class FeatureColors:
     def _fit(self) -> list[ColorProjection]:
         count = self._volume.geometry.shape_kji[0]
         chosen = np.unique(np.linspace(0, count - 1, min(count, _SLICES) + 2)[1:-1].astype(int))
-        samples: list[list[FloatArray]] = [[] for _ in self._field.levels]
+        samples: list[list[Maps]] = [[] for _ in self._field.levels]
         for k in chosen:
             for level, maps in enumerate(self._maps(int(k))):
                 positions = self._view(int(k)).cell_positions(maps.shape[0])[:, :, 0, 0]
@@ -98,7 +98,7 @@ class FeatureColors:
     def _view(self, k: int) -> View:
         return axis_view(self._volume.geometry, _AXIAL, float(k))
 
-    def _maps(self, k: int) -> list[FloatArray]:
+    def _maps(self, k: int) -> list[Maps]:
         """Raw (G, G, C) features of an axial slice, one a level."""
         image = self._renderer.image(self._view(k))
         return [maps[0].movedim(0, -1).numpy() for maps in self._backbone(image[None])]
@@ -117,12 +117,12 @@ class FeatureColors:
             colors = self._field.project_on(lattice, weight, torch.from_numpy(projection.bias))
             yield colors.clamp(0, 1).movedim(0, -1).cpu().numpy()
 
-    def _split(self, values: torch.Tensor) -> Sequence[FloatArray]:
+    def _split(self, values: torch.Tensor) -> Sequence[Maps]:
         parts = values.cpu().split([level.channels for level in self._field.levels])
         return [part.double().numpy() for part in parts]
 
 
-def _standardised(samples: FloatArray, mean: FloatArray, std: FloatArray) -> ColorProjection:
+def _standardised(samples: Maps, mean: Maps, std: Maps) -> ColorProjection:
     """Fit colours to channels on one scale, as a projection of the raw features."""
     projection = pca_colors((samples - mean) / std)
     weight = projection.weight / std

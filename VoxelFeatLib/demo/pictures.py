@@ -16,8 +16,8 @@ from VoxelFeatLib.evaluation.figures import (
     feature_maps,
     slices_with_outlines,
 )
-from VoxelFeatLib.evaluation.metrics import bounding_box
 from VoxelFeatLib.evaluation.slices import Plane
+from VoxelFeatLib.imaging.masks import bounding_box
 from VoxelFeatLib.imaging.windows import default_windows
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from VoxelFeatLib.demo.folder import DemoFolder
     from VoxelFeatLib.demo.refining import Agreement, Refined
     from VoxelFeatLib.field.feature_field import FeatureField
+    from VoxelFeatLib.imaging.aliases import Mask, Position
     from VoxelFeatLib.imaging.geometry import Geometry
     from VoxelFeatLib.imaging.volume import Volume
-    from VoxelFeatLib.segmenting.components import Mask
 
 # Lines of the structures, bright, apart from each other and from clicks: anatomical colours are
 # neither.
@@ -118,7 +118,7 @@ def draw_features(
     )
 
 
-def _middle(mask: Mask, geometry: Geometry) -> tuple[tuple[float, float, float], float]:
+def _middle(mask: Mask, geometry: Geometry) -> tuple[Position, float]:
     """Return the middle (RAS) of the axial slice that shows most of a mask, and a width in mm."""
     k = int(mask.sum(axis=(1, 2)).argmax())
     shown = np.zeros_like(mask)

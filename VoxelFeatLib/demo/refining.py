@@ -15,9 +15,9 @@ from VoxelFeatLib.segmenting.refinement import refine_steps
 if TYPE_CHECKING:
     from VoxelFeatLib.demo.clicking import Structure
     from VoxelFeatLib.field.feature_field import FeatureField
+    from VoxelFeatLib.imaging.aliases import Mask
     from VoxelFeatLib.imaging.geometry import Geometry
     from VoxelFeatLib.imaging.volume import Volume
-    from VoxelFeatLib.segmenting.components import Mask
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import distance_transform_edt, label
+from scipy.ndimage import distance_transform_edt
 
 from VoxelFeatLib.errors import InputError
-from VoxelFeatLib.evaluation.metrics import Mask, bounding_box
+from VoxelFeatLib.imaging.aliases import Mask, Position
 from VoxelFeatLib.imaging.geometry import Geometry
+from VoxelFeatLib.imaging.masks import bounding_box
 from VoxelFeatLib.segmenting.clicks import Click
-
-_NEIGHBOURS = np.ones((3, 3, 3), dtype=bool)
+from VoxelFeatLib.segmenting.components import largest_component
 
 
 def next_click(
@@ -47,8 +47,8 @@ def next_click(
     found = np.zeros_like(wanted) if prediction is None else _checked(prediction, geometry)
     if not found.any():
         return Click(_deepest(wanted, geometry), positive=True, label=name)
-    missed, missed_size = _largest_component(wanted & ~found)
-    wrong, wrong_size = _largest_component(found & ~wanted)
+    missed, wrong = largest_component(wanted & ~found), largest_component(found & ~wanted)
+    missed_size, wrong_size = (int(np.count_nonzero(part)) for part in (missed, wrong))
     if not missed_size and not wrong_size:
         return None
     positive = missed_size >= wrong_size
@@ -64,21 +64,7 @@ def _checked(mask: npt.ArrayLike, geometry: Geometry) -> Mask:
     return array != 0
 
 
-def _largest_component(mask: Mask) -> tuple[Mask, int]:
-    """Return the largest 26-connected part (the first of equals) and its number of voxels."""
-    box = bounding_box(mask)
-    if box is None:
-        return mask, 0
-    parts, _ = label(mask[box], _NEIGHBOURS)
-    sizes = np.bincount(parts.ravel())
-    sizes[0] = 0
-    largest = int(sizes.argmax())
-    result = np.zeros_like(mask)
-    result[box] = parts == largest
-    return result, int(sizes[largest])
-
-
-def _deepest(mask: Mask, geometry: Geometry) -> tuple[float, float, float]:
+def _deepest(mask: Mask, geometry: Geometry) -> Position:
     """Return the RAS position of the voxel farthest from the outside."""
     box = bounding_box(mask)
     assert box is not None  # noqa: S101 - callers pass what is not empty

@@ -17,12 +17,11 @@ from matplotlib.patheffects import withStroke
 
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.evaluation.slices import Plane, View
+from VoxelFeatLib.imaging.aliases import Color, FloatArray
 from VoxelFeatLib.imaging.atomic import replacing
 from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.imaging.windows import Window, default_windows
 from VoxelFeatLib.segmenting.clicks import Click
-
-Color = tuple[float, float, float]
 
 _BACKGROUND = "#17171c"
 _TEXT = "#e8e8ee"
@@ -231,7 +230,7 @@ def feature_maps(
     _save(figure, path)
 
 
-def _busiest(segments: Sequence[Outlined], volume: Volume) -> npt.NDArray[np.float64]:
+def _busiest(segments: Sequence[Outlined], volume: Volume) -> FloatArray:
     """Return (i, j, k) of the slices that show the most of all segments; else the middle."""
     masks = [s.prediction if s.reference is None else s.reference for s in segments]
     masks = [mask for mask in masks if mask.any()]

@@ -15,8 +15,9 @@ import numpy.typing as npt
 from scipy.ndimage import binary_erosion, distance_transform_edt, generate_binary_structure
 
 from VoxelFeatLib.errors import InputError
+from VoxelFeatLib.imaging.aliases import FloatArray, Mask
+from VoxelFeatLib.imaging.masks import bounding_box
 
-Mask = npt.NDArray[np.bool_]
 Box = tuple[slice, slice, slice]
 
 _FACES = generate_binary_structure(3, 1)
@@ -101,7 +102,7 @@ def mean_distances_mm(
 
 def surface_distances(
     prediction: npt.ArrayLike, reference: npt.ArrayLike, spacing_ijk: Sequence[float]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+) -> tuple[FloatArray, FloatArray]:
     """Distance of every surface voxel of one mask to the other's surface, mm.
 
     Returns:
@@ -119,18 +120,6 @@ def surface_distances(
     surface_a, surface_b = (m[box] & ~binary_erosion(m[box], _FACES) for m in (a, b))
     spacing_kji = tuple(spacing_ijk)[::-1]
     return _from_to(surface_b, surface_a, spacing_kji), _from_to(surface_a, surface_b, spacing_kji)
-
-
-def bounding_box(mask: Mask) -> Box | None:
-    """Return the slices of the smallest box with all of a (K, J, I) mask, None when empty."""
-    slices = []
-    for axis in range(3):
-        others = tuple(n for n in range(3) if n != axis)
-        inside = np.flatnonzero(mask.any(axis=others))
-        if not len(inside):
-            return None
-        slices.append(slice(int(inside[0]), int(inside[-1]) + 1))
-    return slices[0], slices[1], slices[2]
 
 
 def around(reference: npt.ArrayLike, margin: int = 5) -> Box:
@@ -156,20 +145,20 @@ def _masks(prediction: npt.ArrayLike, reference: npt.ArrayLike) -> tuple[Mask, M
     return a != 0, b != 0
 
 
-def _from_to(start: Mask, goal: Mask, spacing_kji: tuple[float, ...]) -> npt.NDArray[np.float64]:
+def _from_to(start: Mask, goal: Mask, spacing_kji: tuple[float, ...]) -> FloatArray:
     if not goal.any():
         return np.full(np.count_nonzero(start), math.inf)
-    distances: npt.NDArray[np.float64] = distance_transform_edt(~goal, sampling=spacing_kji)
+    distances: FloatArray = distance_transform_edt(~goal, sampling=spacing_kji)
     return distances[start]
 
 
-def _hd95(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> float:
+def _hd95(first: FloatArray, second: FloatArray) -> float:
     if not first.size or not second.size:
         return 0.0 if first.size == second.size else math.inf
     return float(max(np.percentile(first, 95), np.percentile(second, 95)))
 
 
-def _mean(distances: npt.NDArray[np.float64], opposite: npt.NDArray[np.float64]) -> float:
+def _mean(distances: FloatArray, opposite: FloatArray) -> float:
     if not distances.size:
         return math.inf if opposite.size else 0.0
     return float(distances.mean())

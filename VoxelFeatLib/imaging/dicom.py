@@ -15,7 +15,8 @@ import SimpleITK
 from pydicom.errors import InvalidDicomError
 
 from VoxelFeatLib.errors import GeometryError, InputError
-from VoxelFeatLib.imaging.geometry import FloatArray, Geometry
+from VoxelFeatLib.imaging.aliases import FloatArray
+from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.volume import Volume, guess_modality
 
 _TAGS = (

@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from VoxelFeatLib.errors import GeometryError
-
-FloatArray = npt.NDArray[np.float64]
+from VoxelFeatLib.imaging.aliases import FloatArray
 
 # ITK's world is left-posterior-superior, ours (and Slicer's) right-anterior-superior.
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from VoxelFeatLib.errors import GeometryError, InputError
+from VoxelFeatLib.imaging.aliases import FloatArray
 from VoxelFeatLib.imaging.geometry import Geometry, largest_cosine
 
 NIFTI_ENDINGS = (".nii", ".nii.gz")
@@ -121,7 +122,7 @@ class _NiftiHeader:
     bits: int
     spacing: tuple[float, ...]
     data_at: int
-    sform: npt.NDArray[np.float64] | None  # (3, 4), indices to RAS mm
+    sform: FloatArray | None  # (3, 4), indices to RAS mm
     has_qform: bool
 
 

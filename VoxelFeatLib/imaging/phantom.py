@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
+from VoxelFeatLib.imaging.aliases import Mask
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.phantom_abdomen import Abdomen
 from VoxelFeatLib.imaging.phantom_body import (
@@ -51,14 +52,14 @@ class Phantom:
     names: dict[int, str]
     colors: dict[int, tuple[int, int, int]]
 
-    def mask(self, name: str) -> npt.NDArray[np.bool_]:
+    def mask(self, name: str) -> Mask:
         """Return the (K, J, I) mask of one structure.
 
         Raises:
             KeyError: No structure has this name.
         """
         values = {title: value for value, title in self.names.items()}
-        mask: npt.NDArray[np.bool_] = self.labels == values[name]
+        mask: Mask = self.labels == values[name]
         return mask
 
 

@@ -16,6 +16,8 @@ import numpy.typing as npt
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import gaussian_filter
 
+from VoxelFeatLib.imaging.aliases import FloatArray
+
 Array = npt.NDArray[np.floating[Any]]  # single precision all along, for speed
 Point = tuple[float, float, float]
 
@@ -226,8 +228,8 @@ def ellipsoid(region: Region, centre: Point, radii: Point, tilt: float = 0.0) ->
 class Path:
     """A tube's centre line: (n, 3) points and (n,) radii, mm."""
 
-    points: npt.NDArray[np.float64]
-    radii: npt.NDArray[np.float64]
+    points: FloatArray
+    radii: FloatArray
 
     @classmethod
     def through(cls, *stations: tuple[float, float, float, float], step: float = 8.0) -> Path:
@@ -239,7 +241,7 @@ class Path:
         dense = CubicSpline(at, nodes)(np.linspace(0, at[-1], count))
         return cls(dense[:, :3], np.maximum(dense[:, 3], nodes[:, 3].min()))
 
-    def scaled(self, factors: npt.NDArray[np.float64]) -> Path:
+    def scaled(self, factors: FloatArray) -> Path:
         """Return the path with its radii multiplied."""
         return Path(self.points, self.radii * factors)
 

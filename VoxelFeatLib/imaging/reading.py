@@ -13,6 +13,7 @@ import numpy.typing as npt
 import SimpleITK
 
 from VoxelFeatLib.errors import InputError
+from VoxelFeatLib.imaging.aliases import Color
 from VoxelFeatLib.imaging.dicom import read_folder
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.headers import (
@@ -28,8 +29,6 @@ from VoxelFeatLib.imaging.headers import (
 from VoxelFeatLib.imaging.itk import geometry_of
 from VoxelFeatLib.imaging.volume import VOXEL_TYPES, Volume, guess_modality
 from VoxelFeatLib.imaging.writing import SEGMENTATION_ENDING, SegmentMask
-
-Color = tuple[float, float, float]
 
 
 @dataclass(frozen=True, eq=False)

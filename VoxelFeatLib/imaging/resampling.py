@@ -9,7 +9,8 @@ import numpy.typing as npt
 import SimpleITK
 
 from VoxelFeatLib.errors import InputError
-from VoxelFeatLib.imaging.geometry import FloatArray, Geometry
+from VoxelFeatLib.imaging.aliases import FloatArray
+from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.itk import image_of
 
 # Index differences below this are rounding of the two maps. Halves (a voxel centre midway between

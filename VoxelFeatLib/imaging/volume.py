@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from VoxelFeatLib.errors import InputError
+from VoxelFeatLib.imaging.aliases import FloatArray
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.windows import Window, percentile_window, subsample
 
@@ -119,7 +120,7 @@ def guess_modality(voxels: npt.NDArray[Any], header_hint: str | None = None) -> 
 
 
 def _neighbours(
-    index: npt.NDArray[np.float64], size: int
+    index: FloatArray, size: int
 ) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
     """Return lower and upper voxel along an axis with their weights; one when all are on it."""
     index = np.clip(index, 0, size - 1)

@@ -13,10 +13,12 @@ import numpy.typing as npt
 import SimpleITK
 
 from VoxelFeatLib.errors import InputError
+from VoxelFeatLib.imaging.aliases import Color, Mask
 from VoxelFeatLib.imaging.atomic import replacing
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.headers import LARGEST_NIFTI_SHEAR, NIFTI_ENDINGS, check_header
 from VoxelFeatLib.imaging.itk import image_of
+from VoxelFeatLib.imaging.masks import bounding_box
 from VoxelFeatLib.imaging.volume import Volume
 
 SEGMENTATION_ENDING = ".seg.nrrd"
@@ -45,8 +47,8 @@ class SegmentMask:
     """
 
     name: str
-    mask: npt.NDArray[np.bool_]
-    color: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    mask: Mask
+    color: Color = (0.5, 0.5, 0.5)
     terminology: str | None = None
 
 
@@ -223,14 +225,12 @@ def _one_line(text: str) -> str:
     return " ".join(text.split()).replace("\\", "/")
 
 
-def _extent(mask: npt.NDArray[np.bool_]) -> list[int]:
+def _extent(mask: Mask) -> list[int]:
     """Return first and last set index along i, j, k; 0 -1 each when the mask is empty."""
-    extent: list[int] = []
-    for axis in (2, 1, 0):
-        others = tuple(other for other in range(3) if other != axis)
-        (hit,) = np.nonzero(mask.any(axis=others))
-        extent += [int(hit[0]), int(hit[-1])] if hit.size else [0, -1]
-    return extent
+    box = bounding_box(mask)
+    if box is None:
+        return [0, -1] * 3
+    return [index for part in reversed(box) for index in (part.start, part.stop - 1)]
 
 
 def _write_gzip(file: BinaryIO, voxels: npt.NDArray[Any]) -> None:

@@ -12,10 +12,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from VoxelFeatLib.imaging.aliases import Triple
 from VoxelFeatLib.imaging.volume import Volume
 
 Array = npt.NDArray[np.float32]
-Triple = tuple[int, int, int]
 
 # Linear interpolation errs by at most 1/8 of the second difference where the curvature is even; the
 # lattice may be coarser than the field's details, hence four times that.

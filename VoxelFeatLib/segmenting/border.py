@@ -29,15 +29,13 @@ from scipy.ndimage import binary_dilation, binary_erosion
 from scipy.special import expit, ndtri
 
 from VoxelFeatLib.field.feature_field import FeatureField
+from VoxelFeatLib.imaging.aliases import FloatArray, Mask
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.resampling import resample_labels_nearest
 from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.segmenting.coarse import smoothed
-from VoxelFeatLib.segmenting.components import Mask
 from VoxelFeatLib.segmenting.probe import AffineHead, LogisticProblem
 from VoxelFeatLib.segmenting.statistics import samples_at
-
-FloatArray = npt.NDArray[np.float64]
 
 # Scatter of the true border about the anti-aliased surface, in units of its sigma.
 _SCATTER = 0.5

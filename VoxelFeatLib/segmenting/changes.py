@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from VoxelFeatLib.segmenting.components import Mask
+from VoxelFeatLib.imaging.aliases import Mask
 from VoxelFeatLib.segmenting.history import PackedMask
 from VoxelFeatLib.segmenting.inference import Extent
 from VoxelFeatLib.segmenting.segment import Segment, Wish

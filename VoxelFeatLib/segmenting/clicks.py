@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from VoxelFeatLib.errors import InputError
+from VoxelFeatLib.imaging.aliases import Color, Position
 from VoxelFeatLib.imaging.atomic import replacing
 
 CoordinateSystem = Literal["RAS", "LPS"]
-Position = tuple[float, float, float]
 
 MARKUPS_ENDING = ".mrk.json"
 
@@ -93,9 +93,7 @@ def read_clicks(
     return clicks
 
 
-def write_clicks(
-    path: Path, clicks: Sequence[Click], *, color: tuple[float, float, float] | None = None
-) -> None:
+def write_clicks(path: Path, clicks: Sequence[Click], *, color: Color | None = None) -> None:
     """Write clicks as a point list that 3D Slicer opens (`.mrk.json`, LPS, mm).
 
     A click without a label gets its sign and number, such as `+1` or `-3`. Slicer names the list

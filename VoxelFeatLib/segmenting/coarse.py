@@ -14,11 +14,10 @@ import numpy.typing as npt
 import scipy.ndimage
 
 from VoxelFeatLib.errors import InputError
+from VoxelFeatLib.imaging.aliases import FloatArray, Mask
 from VoxelFeatLib.imaging.geometry import Geometry
+from VoxelFeatLib.imaging.masks import bounding_box
 from VoxelFeatLib.imaging.resampling import resample_labels_nearest
-from VoxelFeatLib.segmenting.components import Mask, bounding_box
-
-FloatArray = npt.NDArray[np.float64]
 
 
 def coarsen(

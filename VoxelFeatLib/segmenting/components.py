@@ -6,7 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import scipy.ndimage
 
-Mask = npt.NDArray[np.bool_]
+from VoxelFeatLib.imaging.aliases import Mask
+from VoxelFeatLib.imaging.masks import bounding_box
+
 Labels = npt.NDArray[np.int32]
 Points = npt.NDArray[np.int64]
 
@@ -14,19 +16,6 @@ Points = npt.NDArray[np.int64]
 TOUCH_MARGIN = 2
 
 _NEIGHBOURS_26 = np.ones((3, 3, 3), dtype=bool)
-
-
-def bounding_box(mask: Mask) -> tuple[slice, slice, slice] | None:
-    """Return the smallest box of (K, J, I) slices that holds every set voxel; None if none is."""
-    # Each look narrows the next: most of a volume is passed over only once.
-    used_k = _first_and_last(mask.any(axis=(1, 2)))
-    if used_k is None:
-        return None
-    used_j = _first_and_last(mask[used_k].any(axis=(0, 2)))
-    used_i = _first_and_last(mask[used_k].any(axis=(0, 1)))
-    if used_j is None or used_i is None:  # cannot be: a voxel in k is one in j and i
-        return None
-    return used_k, used_j, used_i
 
 
 def label_components(mask: Mask) -> tuple[Labels, int]:
@@ -37,6 +26,19 @@ def label_components(mask: Mask) -> tuple[Labels, int]:
     """
     labels, count = scipy.ndimage.label(mask, structure=_NEIGHBOURS_26, output=np.int32)
     return labels, int(count)
+
+
+def largest_component(mask: Mask) -> Mask:
+    """Keep of a (K, J, I) mask its largest component, of equal ones the first in array order."""
+    result = np.zeros(mask.shape, dtype=bool)
+    box = bounding_box(mask)
+    if box is None:
+        return result
+    labels, _ = label_components(mask[box])
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    result[box] = labels == sizes.argmax()
+    return result
 
 
 def component_near(labels: Labels, point_kji: npt.ArrayLike, margin: int = TOUCH_MARGIN) -> int:
@@ -99,8 +101,3 @@ def overlapping_components(mask: Mask, other: Mask) -> Mask:
 def as_points(points_kji: npt.ArrayLike) -> Points:
     """Return voxels as an (N, 3) integer array, (0, 3) when there are none."""
     return np.asarray(points_kji, dtype=np.int64).reshape(-1, 3)
-
-
-def _first_and_last(used: Mask | np.bool_) -> slice | None:
-    positions = np.flatnonzero(used)
-    return slice(int(positions[0]), int(positions[-1]) + 1) if len(positions) else None

@@ -8,12 +8,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from VoxelFeatLib.segmenting.components import (
-    Mask,
-    as_points,
-    overlapping_components,
-    touched_components,
-)
+from VoxelFeatLib.imaging.aliases import Mask
+from VoxelFeatLib.segmenting.components import as_points, overlapping_components, touched_components
 
 
 def correct(

@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from VoxelFeatLib.field.feature_field import FeatureField
+from VoxelFeatLib.imaging.aliases import FloatArray, Position
 from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.segmenting.history import PackedMask
 from VoxelFeatLib.segmenting.probe import AffineHead, LogisticProblem, fit_whitened
 from VoxelFeatLib.segmenting.sampling import inside_and_around
-from VoxelFeatLib.segmenting.segment import Position, Wish
+from VoxelFeatLib.segmenting.segment import Wish
 from VoxelFeatLib.segmenting.statistics import FeatureStatistics, samples_at
 
 # A click counts as many samples of an existing mask.
@@ -34,7 +35,7 @@ class Samples:
     """
 
     x: Rows
-    ras: npt.NDArray[np.float64]
+    ras: FloatArray
 
     def joined(self, other: Samples) -> Samples:
         """Return both together."""

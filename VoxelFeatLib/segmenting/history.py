@@ -10,7 +10,8 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
-from VoxelFeatLib.segmenting.components import Mask, bounding_box
+from VoxelFeatLib.imaging.aliases import Mask
+from VoxelFeatLib.imaging.masks import bounding_box
 
 
 @dataclass(frozen=True)

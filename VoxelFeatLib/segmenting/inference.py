@@ -28,6 +28,7 @@ import numpy.typing as npt
 import torch
 
 from VoxelFeatLib.field.lattice import Lattice
+from VoxelFeatLib.imaging.aliases import Mask, Triple
 from VoxelFeatLib.segmenting.blocks import BlockBounds
 
 if TYPE_CHECKING:
@@ -35,9 +36,7 @@ if TYPE_CHECKING:
     from VoxelFeatLib.imaging.volume import Volume
     from VoxelFeatLib.segmenting.probe import AffineHead, Head
 
-Mask = npt.NDArray[np.bool_]
 Array = npt.NDArray[np.float32]
-Triple = tuple[int, int, int]
 
 # Blocks are this many voxels long along the axes of the finest spacing.
 _BLOCK = 4

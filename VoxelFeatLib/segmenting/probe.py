@@ -19,12 +19,12 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.special import expit
 
 from VoxelFeatLib.errors import InputError
+from VoxelFeatLib.imaging.aliases import FloatArray
 from VoxelFeatLib.segmenting.spatial import SpatialTerm
 
 if TYPE_CHECKING:
     from VoxelFeatLib.segmenting.statistics import FeatureStatistics
 
-FloatArray = npt.NDArray[np.float64]
 
 # The ridge of a fit in whitened space: a Gaussian prior of variance 1/3.
 _RIDGE = 3.0

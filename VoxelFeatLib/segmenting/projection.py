@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from VoxelFeatLib.errors import InputError
-
-FloatArray = npt.NDArray[np.float64]
+from VoxelFeatLib.imaging.aliases import FloatArray
 
 # Percentiles of each component that become 0 and 1, so that outliers do not grey out the rest.
 _DARK, _BRIGHT = 1.0, 99.0
@@ -46,9 +45,8 @@ class ColorProjection:
 def pca_colors(samples: npt.ArrayLike) -> ColorProjection:
     """Fit the projection to samples (n, C): the directions of largest variance, robustly scaled.
 
-    The 1st and 99th percentile of each component become 0 and 1. The sign of a component is such
-    that its largest loading is positive, so the same samples give the same colours. A component
-    without variance gives 0.5.
+    The 1st and 99th percentile of each component become 0 and 1; a component without variance gives
+    0.5. The same samples give the same colours, since the axes' signs are fixed.
 
     Raises:
         InputError: Not two samples of at least three channels, or values that are not finite.
@@ -62,14 +60,25 @@ def pca_colors(samples: npt.ArrayLike) -> ColorProjection:
         raise InputError("The features to show in colours must be finite.")
     mean = x.mean(axis=0)
     centred = x - mean
-    variances, vectors = np.linalg.eigh(centred.T @ centred / len(x))
-    axes = vectors[:, :-4:-1].T  # eigh sorts upwards
-    largest = np.abs(axes).argmax(axis=1)
-    axes = axes * np.sign(axes[np.arange(3), largest])[:, None]
+    variances, axes = principal_axes(centred, 3)
     low, high = np.percentile(centred @ axes.T, (_DARK, _BRIGHT), axis=0)
     # Below rounding of the largest, a variance is none.
-    flat = variances[:-4:-1] <= 1e-12 * max(variances[-1], np.finfo(np.float64).tiny)
+    flat = variances <= 1e-12 * max(variances[0], np.finfo(np.float64).tiny)
     scale = np.where(flat | (high <= low), 0.0, 1.0 / np.where(high > low, high - low, 1.0))
     weight = axes * scale[:, None]
     bias = np.where(scale > 0, -low * scale, 0.5) - weight @ mean
     return ColorProjection(weight, bias)
+
+
+def principal_axes(centred: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
+    """Find the directions of largest variance of (n, C) samples of mean 0.
+
+    An axis' sign is such that its largest loading is positive, so it does not depend on LAPACK.
+
+    Returns:
+        (M,) variances, the largest first, and (M, C) unit axes; M is ``count``, or C if smaller.
+    """
+    variances, vectors = np.linalg.eigh(centred.T @ centred / len(centred))  # smallest first
+    axes = vectors[:, ::-1][:, :count].T
+    largest = axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)]
+    return variances[::-1][:count], axes * np.sign(largest)[:, None]

@@ -21,12 +21,13 @@ import torch
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.field.feature_field import FeatureField
 from VoxelFeatLib.field.lattice import Lattice
+from VoxelFeatLib.imaging.aliases import Mask
 from VoxelFeatLib.imaging.geometry import Geometry
+from VoxelFeatLib.imaging.masks import bounding_box
 from VoxelFeatLib.imaging.resampling import resample_labels_nearest
 from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.segmenting.border import BAND, prior_logit, surface_distance, trusted_probe
 from VoxelFeatLib.segmenting.coarse import subgrid, underlying_grid
-from VoxelFeatLib.segmenting.components import Mask, bounding_box
 from VoxelFeatLib.segmenting.inference import Extent, VolumeInference
 from VoxelFeatLib.segmenting.probe import LayerNormHead, fit_layernorm
 from VoxelFeatLib.segmenting.statistics import samples_at
@@ -61,7 +62,7 @@ class RefineProgress:
 def refine(
     volume: Volume,
     field: FeatureField,
-    coarse_mask: npt.NDArray[np.bool_],
+    coarse_mask: Mask,
     coarse_geometry: Geometry | None = None,
     *,
     mode: Mode = "prior",
@@ -91,7 +92,7 @@ def refine(
 def refine_steps(
     volume: Volume,
     field: FeatureField,
-    coarse_mask: npt.NDArray[np.bool_],
+    coarse_mask: Mask,
     coarse_geometry: Geometry | None = None,
     *,
     mode: Mode = "prior",

@@ -9,10 +9,9 @@ import numpy.typing as npt
 import scipy.ndimage
 
 from VoxelFeatLib.errors import InputError
+from VoxelFeatLib.imaging.aliases import FloatArray, Mask
 from VoxelFeatLib.imaging.geometry import Geometry
-from VoxelFeatLib.segmenting.components import Mask, bounding_box
-
-FloatArray = npt.NDArray[np.float64]
+from VoxelFeatLib.imaging.masks import bounding_box
 
 # Samples of each kind that an existing mask gives.
 _MASK_SAMPLES = 256

@@ -10,14 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from VoxelFeatLib.errors import InputError
+from VoxelFeatLib.imaging.aliases import Color, Mask, Position
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.segmenting.clicks import Click
 from VoxelFeatLib.segmenting.history import PackedMask
 from VoxelFeatLib.segmenting.inference import Extent
-
-Position = tuple[float, float, float]
-Color = tuple[float, float, float]
-
 
 _COLORS: tuple[Color, ...] = (
     (0.86, 0.24, 0.20),
@@ -143,7 +140,7 @@ def check_box(box: Extent, geometry: Geometry) -> None:
         )
 
 
-def packed_base(mask: npt.NDArray[np.bool_], geometry: Geometry) -> PackedMask:
+def packed_base(mask: Mask, geometry: Geometry) -> PackedMask:
     """Check an existing mask, and keep it small.
 
     Raises:

@@ -15,16 +15,15 @@ import numpy.typing as npt
 
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.field.feature_field import FeatureField
+from VoxelFeatLib.imaging.aliases import Color, Mask, Position
 from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.segmenting.changes import Change, Entry, ResultChange
 from VoxelFeatLib.segmenting.clicks import Click
-from VoxelFeatLib.segmenting.components import Mask
 from VoxelFeatLib.segmenting.evidence import Evidence
 from VoxelFeatLib.segmenting.history import History
 from VoxelFeatLib.segmenting.inference import Chunk, Extent, VolumeInference
 from VoxelFeatLib.segmenting.sampling import along
 from VoxelFeatLib.segmenting.segment import (
-    Color,
     Segment,
     Wish,
     check_box,
@@ -119,7 +118,7 @@ class Session:
         clicks: Iterable[Click],
         *,
         box: Extent | None = None,
-        base_mask: npt.NDArray[np.bool_] | None = None,
+        base_mask: Mask | None = None,
         locality: bool = True,
         color: Color | None = None,
     ) -> None:
@@ -160,7 +159,7 @@ class Session:
         clicks = tuple(Click((r, a, s), positive, "scribble") for r, a, s in points.tolist())
         self._do(name, replace(old, clicks=old.clicks + clicks))
 
-    def move_click(self, name: str, number: int, ras: tuple[float, float, float]) -> None:
+    def move_click(self, name: str, number: int, ras: Position) -> None:
         """Move a click, counted from 0, to another position.
 
         Raises:
@@ -188,7 +187,7 @@ class Session:
         """
         self._do(name, replace(self.segment(name), box=box))
 
-    def start_from(self, name: str, mask: npt.NDArray[np.bool_] | None) -> None:
+    def start_from(self, name: str, mask: Mask | None) -> None:
         """Start a segment from an existing (K, J, I) mask; None forgets it.
 
         Raises:

@@ -11,8 +11,9 @@ import numpy.typing as npt
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.field.feature_field import FeatureField
 from VoxelFeatLib.field.lattice import Lattice
+from VoxelFeatLib.imaging.aliases import FloatArray, Position
 from VoxelFeatLib.imaging.volume import Volume
-from VoxelFeatLib.segmenting.segment import Position, bounds_text
+from VoxelFeatLib.segmenting.segment import bounds_text
 from VoxelFeatLib.segmenting.statistics import FeatureStatistics, samples_at
 
 # Points whose features are held at once.
@@ -69,9 +70,7 @@ def _slabs(lattice: Lattice) -> Iterator[tuple[slice, slice, Lattice]]:
             yield planes, slice(first, last), part
 
 
-def _directions(
-    x: npt.NDArray[np.float32], statistics: FeatureStatistics | None
-) -> npt.NDArray[np.float64]:
+def _directions(x: npt.NDArray[np.float32], statistics: FeatureStatistics | None) -> FloatArray:
     vectors = x.astype(np.float64) if statistics is None else statistics.whiten(x)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.maximum(lengths, _SHORTEST))

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from VoxelFeatLib.imaging.aliases import FloatArray
 from VoxelFeatLib.imaging.geometry import Geometry
 
 if TYPE_CHECKING:
     from VoxelFeatLib.field.lattice import Lattice
 
-FloatArray = npt.NDArray[np.float64]
 
 # The kernel's length, of the volume's largest extent: some 5 cm in an abdominal CT.
 _LENGTH = 1 / 8

@@ -16,13 +16,13 @@ import numpy.typing as npt
 import torch
 from skimage.filters import threshold_otsu
 
+from VoxelFeatLib.imaging.aliases import FloatArray
 from VoxelFeatLib.segmenting.spatial import CosineBasis
 
 if TYPE_CHECKING:
     from VoxelFeatLib.field.feature_field import FeatureField
     from VoxelFeatLib.imaging.volume import Volume
 
-FloatArray = npt.NDArray[np.float64]
 
 # More samples make the covariance no better than the shrinkage already does.
 _SAMPLES = 20_000

@@ -15,8 +15,11 @@ from skimage.segmentation import slic
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.field.feature_field import FeatureField
 from VoxelFeatLib.field.lattice import Lattice
+from VoxelFeatLib.imaging.aliases import Mask
+from VoxelFeatLib.imaging.masks import bounding_box
 from VoxelFeatLib.imaging.volume import Volume
-from VoxelFeatLib.segmenting.components import Mask, bounding_box, label_components
+from VoxelFeatLib.segmenting.components import largest_component
+from VoxelFeatLib.segmenting.projection import principal_axes
 
 COMPACTNESS = 0.01
 SIGMA = 3.0
@@ -90,13 +93,9 @@ def supervoxels(
 
 def air(volume: Volume) -> Mask:
     """Return the largest 26-neighbour component under -800 HU; nothing where it is no CT."""
-    dark = volume.voxels < _AIR_HU
-    if volume.modality != "CT" or not dark.any():
+    if volume.modality != "CT":
         return np.zeros(volume.voxels.shape, dtype=bool)
-    labels, _ = label_components(dark)
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    return np.asarray(labels == sizes.argmax())
+    return largest_component(volume.voxels < _AIR_HU)
 
 
 def _lattice(volume: Volume, box: tuple[slice, slice, slice]) -> Lattice:
@@ -147,10 +146,7 @@ def _principal(
     sample = field.features(positions.to(field.device)).double().cpu().numpy()
     mean, scale = sample.mean(axis=0), np.maximum(sample.std(axis=0), 1e-6)
     standardised = (sample - mean) / scale
-    _, vectors = np.linalg.eigh(standardised.T @ standardised / len(sample))
-    axes = vectors[:, ::-1][:, :_COMPONENTS].T
-    # An eigenvector's sign is arbitrary: fix it, so that the result does not depend on LAPACK.
-    axes = axes * np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])[:, None]
+    _, axes = principal_axes(standardised, _COMPONENTS)
     weight = torch.as_tensor(axes / scale, dtype=torch.float32, device=field.device)
     bias = torch.as_tensor(-(axes / scale) @ mean, dtype=torch.float32, device=field.device)
     components = field.project_on(lattice, weight, bias).movedim(0, -1)

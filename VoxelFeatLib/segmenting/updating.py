@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from VoxelFeatLib.imaging.aliases import Mask, Position
 from VoxelFeatLib.imaging.geometry import Geometry
-from VoxelFeatLib.segmenting.components import Mask, Points
+from VoxelFeatLib.segmenting.components import Points
 from VoxelFeatLib.segmenting.correction import correct, keep_touched
 from VoxelFeatLib.segmenting.inference import Chunk, Extent
-from VoxelFeatLib.segmenting.segment import Position, Wish, voxels_of
+from VoxelFeatLib.segmenting.segment import Wish, voxels_of
 
 
 @dataclass(frozen=True, eq=False)
