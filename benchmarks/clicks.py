@@ -20,10 +20,12 @@ from VoxelFeatLib.fitting.presets import preset_named
 from VoxelFeatLib.imaging.phantom import Phantom, make_phantom
 from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.segmenting.clicks import Click
-from VoxelFeatLib.segmenting.inference import Extent, VolumeInference
+from VoxelFeatLib.segmenting.extent import Extent
+from VoxelFeatLib.segmenting.inference import VolumeInference
 from VoxelFeatLib.segmenting.probe import fit_whitened
+from VoxelFeatLib.segmenting.samples import samples_at
 from VoxelFeatLib.segmenting.session import Session
-from VoxelFeatLib.segmenting.statistics import FeatureStatistics, samples_at
+from VoxelFeatLib.segmenting.statistics import FeatureStatistics
 
 
 def main() -> None:
@@ -105,7 +107,7 @@ def slices_through(volume: Volume, click: Click) -> list[Extent]:
     for axis in range(3):
         start, stop = [0, 0, 0], list(volume.geometry.shape_kji)
         start[axis], stop[axis] = int(index[axis]), int(index[axis]) + 1
-        extents.append(Extent((start[0], start[1], start[2]), (stop[0], stop[1], stop[2])))
+        extents.append(Extent.of(start, stop))
     return extents
 
 

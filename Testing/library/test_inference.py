@@ -12,7 +12,8 @@ from VoxelFeatLib.field.network import FieldNetwork
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.segmenting.blocks import BlockBounds
-from VoxelFeatLib.segmenting.inference import Extent, VolumeInference
+from VoxelFeatLib.segmenting.extent import Extent
+from VoxelFeatLib.segmenting.inference import VolumeInference
 from VoxelFeatLib.segmenting.probe import AffineHead, LayerNormHead
 from VoxelFeatLib.segmenting.spatial import CosineBasis, SpatialTerm
 

@@ -24,6 +24,20 @@ LAYERS = (
     "scene",
 )
 TOP = ("cli", "demo", "__main__")  # import anything, are imported by nobody but each other
+# What a segment is and was asked for; only what asks the field needs torch.
+TORCH_FREE_SEGMENTING = {"segmenting"} | {
+    f"segmenting.{name}"
+    for name in (
+        "changes",
+        "clicks",
+        "components",
+        "correction",
+        "extent",
+        "history",
+        "segment",
+        "updating",
+    )
+}
 SLICER = {"slicer", "qt", "ctk", "vtk", "mrml"}
 NEVER = {"pickle", "cPickle", "dill", "cloudpickle", "shelve"}
 
@@ -59,7 +73,7 @@ class Module:
 
 def is_torch_free(name: str) -> bool:
     """Whether Slicer's own process imports this module."""
-    return name in {"", "errors", "segmenting", "segmenting.clicks", "worker"} or name.startswith(
+    return name in {"", "errors", "worker", *TORCH_FREE_SEGMENTING} or name.startswith(
         ("imaging", "scene", "worker.protocol", "worker.client")
     )
 

@@ -7,7 +7,7 @@ from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.resampling import resample_labels_nearest
 from VoxelFeatLib.imaging.volume import Volume
-from VoxelFeatLib.segmenting.coarse import anti_alias, coarsen, smoothed, subgrid, underlying_grid
+from VoxelFeatLib.segmenting.coarse import anti_alias, coarsen, smoothed, underlying_grid
 from VoxelFeatLib.segmenting.refinement import refine, refine_steps
 
 SHAPE = (24, 32, 32)
@@ -201,7 +201,7 @@ def test_bad_input(an_empty_volume, a_telling_field, a_coarse_ball):
         refine_steps(an_empty_volume, a_telling_field, np.zeros(SHAPE, dtype=bool))
     with pytest.raises(InputError, match="has shape"):
         refine_steps(an_empty_volume, a_telling_field, np.ones((2, 2, 2), dtype=bool))
-    elsewhere = subgrid(an_empty_volume.geometry, (100, 0, 0), (1, 1, 1), SHAPE)
+    elsewhere = an_empty_volume.geometry.subgrid((100, 0, 0), (1, 1, 1), SHAPE)
     for mode in ("prior", "paper"):
         with pytest.raises(InputError, match="outside the volume"):
             refine(an_empty_volume, a_telling_field, a_coarse_ball, elsewhere, mode=mode)

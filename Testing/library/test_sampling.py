@@ -5,9 +5,8 @@ import pytest
 
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.imaging.geometry import Geometry
-from VoxelFeatLib.segmenting.inference import Extent
+from VoxelFeatLib.segmenting.extent import Extent, box_of_ras
 from VoxelFeatLib.segmenting.sampling import along, inside_and_around
-from VoxelFeatLib.segmenting.segment import box_of_ras
 
 
 def test_a_scribble_has_a_point_in_every_voxel_it_crosses(a_geometry):

@@ -10,8 +10,8 @@ from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.segmenting.changes import Change
 from VoxelFeatLib.segmenting.clicks import Click
+from VoxelFeatLib.segmenting.extent import Extent
 from VoxelFeatLib.segmenting.history import History, PackedMask
-from VoxelFeatLib.segmenting.inference import Extent
 from VoxelFeatLib.segmenting.session import Session
 
 SHAPE = (8, 10, 16)

@@ -3,7 +3,8 @@ import pytest
 
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.volume import Volume
-from VoxelFeatLib.segmenting.statistics import FeatureStatistics, samples_at, shrunk_covariance
+from VoxelFeatLib.segmenting.samples import samples_at
+from VoxelFeatLib.segmenting.statistics import FeatureStatistics, shrunk_covariance
 
 
 @pytest.fixture

@@ -133,13 +133,12 @@ def supervoxels(
 def _print_features(
     image: Volume, field: FeatureField, positions: list[Position], *, as_json: bool
 ) -> None:
-    from VoxelFeatLib.segmenting.segment import bounds_text
-    from VoxelFeatLib.segmenting.statistics import samples_at
+    from VoxelFeatLib.segmenting.samples import samples_at
 
     outside = [p for p in positions if not image.geometry.contains(p)]
     if outside:
         where = ", ".join(f"{value:g}" for value in outside[0])
-        raise InputError(f"{where} lies outside the volume.", bounds_text(image.geometry))
+        raise InputError(f"{where} lies outside the volume.", image.geometry.bounds_text())
     rows = samples_at(field, image, positions).tolist()
     if as_json:
         names = [{"name": level.name, "channels": level.channels} for level in field.levels]
@@ -160,7 +159,7 @@ def _write_colors(output: Path, image: Volume, field: FeatureField, seed: int) -
 
     from VoxelFeatLib.field.lattice import Lattice
     from VoxelFeatLib.segmenting.projection import pca_colors
-    from VoxelFeatLib.segmenting.statistics import samples_at
+    from VoxelFeatLib.segmenting.samples import samples_at
 
     geometry = image.geometry
     generator = np.random.default_rng(seed)

@@ -94,7 +94,7 @@ def segment(
 
     # torch loads only now, after everything that can be wrong in the arguments
     from VoxelFeatLib.cli.fields import open_field
-    from VoxelFeatLib.segmenting.segment import box_of_ras
+    from VoxelFeatLib.segmenting.extent import box_of_ras
     from VoxelFeatLib.segmenting.session import Session
 
     image = open_volume(volume, series=series, fill=fill)

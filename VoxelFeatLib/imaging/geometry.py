@@ -161,6 +161,28 @@ class Geometry:
         inside = (ijk > -0.5) & (ijk < self._shape_ijk - 0.5)
         return np.asarray(inside.all(axis=-1))
 
+    def voxels_of(self, ras: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        """Return the (N, 3) voxels (k, j, i) that hold (N, 3) RAS mm, which may lie outside."""
+        ijk = self.to_ijk(np.asarray(ras, dtype=np.float64).reshape(-1, 3))
+        return np.rint(ijk).astype(np.int64)[:, ::-1]
+
+    def bounds_text(self) -> str:
+        """Say where the volume is: the box around its voxels in RAS mm."""
+        corners = self.to_ras(list(product(*((-0.5, n - 0.5) for n in self._shape_ijk))))
+        low, high = corners.min(axis=0), corners.max(axis=0)
+        spans = (f"{axis} {a:.1f} to {b:.1f}" for axis, a, b in zip("RAS", low, high, strict=True))
+        return f"The volume spans {', '.join(spans)} mm."
+
+    def subgrid(
+        self, first_ijk: npt.ArrayLike, step_ijk: npt.ArrayLike, shape_kji: Sequence[int]
+    ) -> Geometry:
+        """Return the grid that starts at an index of this one and steps by indices of it."""
+        matrix = self.ijk_to_ras.copy()
+        matrix[:3, :3] *= np.asarray(step_ijk, dtype=float)
+        matrix[:3, 3] = self.to_ras(first_ijk)
+        k, j, i = shape_kji
+        return Geometry((k, j, i), matrix)
+
     def matches(self, other: Geometry, tolerance: float = 1e-3) -> bool:
         """Tell whether both have the same shape and no voxel is more than ``tolerance`` mm off."""
         if self.shape_kji != other.shape_kji:

@@ -35,7 +35,7 @@ from VoxelFeatLib.imaging.resampling import resample_labels_nearest
 from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.segmenting.coarse import smoothed
 from VoxelFeatLib.segmenting.probe import AffineHead, LogisticProblem
-from VoxelFeatLib.segmenting.statistics import samples_at
+from VoxelFeatLib.segmenting.samples import samples_at
 
 # Scatter of the true border about the anti-aliased surface, in units of its sigma.
 _SCATTER = 0.5

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from VoxelFeatLib.imaging.aliases import Mask
+from VoxelFeatLib.segmenting.extent import Extent
 from VoxelFeatLib.segmenting.history import PackedMask
-from VoxelFeatLib.segmenting.inference import Extent
 from VoxelFeatLib.segmenting.segment import Segment, Wish
 from VoxelFeatLib.segmenting.updating import Result
 

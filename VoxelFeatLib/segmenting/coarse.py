@@ -51,7 +51,7 @@ def coarsen(
     size = np.array(geometry.shape_kji[::-1])
     count = np.ceil(size / step - 1e-9).astype(int)
     first = (size - 1) / 2 - (count - 1) / 2 * step
-    grid = subgrid(geometry, first, step, (count[2], count[1], count[0]))
+    grid = geometry.subgrid(first, step, (count[2], count[1], count[0]))
     return resample_labels_nearest(mask, geometry, grid), grid
 
 
@@ -67,17 +67,6 @@ def smoothed(mask: Mask, spacing_ijk: FloatArray, sigma_mm: FloatArray) -> npt.N
         scipy.ndimage.gaussian_filter(mask.astype(np.float32), sigma, mode="nearest"),
         dtype=np.float32,
     )
-
-
-def subgrid(
-    geometry: Geometry, first_ijk: npt.ArrayLike, step_ijk: npt.ArrayLike, shape_kji: Sequence[int]
-) -> Geometry:
-    """Return the grid that starts at an index of another and steps by indices of it."""
-    matrix = geometry.ijk_to_ras.copy()
-    matrix[:3, :3] *= np.asarray(step_ijk, dtype=float)
-    matrix[:3, 3] = geometry.to_ras(first_ijk)
-    k, j, i = shape_kji
-    return Geometry((k, j, i), matrix)
 
 
 # A mask that its blocks do not reproduce (beyond rounding) has none: it was edited, or smooth.
@@ -126,7 +115,7 @@ def underlying_grid(
         first[axis] = begin + (block.width - 1) / 2
         step[axis] = block.width
         shape[2 - axis] = int(np.ceil((size - begin) / block.width - 1e-6))
-    grid = subgrid(geometry, first, step, shape)
+    grid = geometry.subgrid(first, step, shape)
     labels = resample_labels_nearest(mask, geometry, grid)
     wrong = np.count_nonzero(resample_labels_nearest(labels, grid, geometry) != mask)
     if wrong > _MOST_WRONG * np.count_nonzero(mask):

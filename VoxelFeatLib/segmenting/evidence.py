@@ -14,9 +14,10 @@ from VoxelFeatLib.imaging.aliases import FloatArray, Position
 from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.segmenting.history import PackedMask
 from VoxelFeatLib.segmenting.probe import AffineHead, LogisticProblem, fit_whitened
+from VoxelFeatLib.segmenting.samples import samples_at
 from VoxelFeatLib.segmenting.sampling import inside_and_around
 from VoxelFeatLib.segmenting.segment import Wish
-from VoxelFeatLib.segmenting.statistics import FeatureStatistics, samples_at
+from VoxelFeatLib.segmenting.statistics import FeatureStatistics
 
 # A click counts as many samples of an existing mask.
 _CLICK_WEIGHT = 20.0

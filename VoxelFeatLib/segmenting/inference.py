@@ -30,6 +30,7 @@ import torch
 from VoxelFeatLib.field.lattice import Lattice
 from VoxelFeatLib.imaging.aliases import Mask, Triple
 from VoxelFeatLib.segmenting.blocks import BlockBounds
+from VoxelFeatLib.segmenting.extent import Chunk, Extent
 
 if TYPE_CHECKING:
     from VoxelFeatLib.field.feature_field import FeatureField
@@ -46,52 +47,6 @@ _TILE = 16
 _VOXELS_AT_ONCE = 1 << 22
 _POINTS_AT_ONCE = 1 << 18
 _VALUES_AT_ONCE = 1 << 23
-
-
-@dataclass(frozen=True)
-class Extent:
-    """A box of voxels, start included, stop excluded; one voxel thick for a slice."""
-
-    start_kji: Triple
-    stop_kji: Triple
-
-    @property
-    def shape(self) -> Triple:
-        """Number of voxels along k, j, i; 0 where it is empty."""
-        k, j, i = (max(0, b - a) for a, b in zip(self.start_kji, self.stop_kji, strict=True))
-        return k, j, i
-
-    @property
-    def size(self) -> int:
-        """Number of voxels."""
-        return math.prod(self.shape)
-
-    @property
-    def slices(self) -> tuple[slice, slice, slice]:
-        """The extent as numpy takes it."""
-        k, j, i = (slice(a, b) for a, b in zip(self.start_kji, self.stop_kji, strict=True))
-        return k, j, i
-
-    def clipped(self, other: Extent) -> Extent:
-        """Return the voxels both share; its size is 0 when there are none."""
-        start = tuple(map(max, self.start_kji, other.start_kji))
-        stop = tuple(map(min, self.stop_kji, other.stop_kji))
-        return Extent((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
-
-
-@dataclass(frozen=True, eq=False)
-class Chunk:
-    """A part of the answer.
-
-    Attributes:
-        extent: Which voxels.
-        mask: (K, J, I) of the extent's shape.
-        final: Whether this is the last chunk, after which every voxel of the box is answered.
-    """
-
-    extent: Extent
-    mask: Mask
-    final: bool
 
 
 @dataclass(frozen=True)
@@ -118,7 +73,7 @@ class VolumeInference:
     def __init__(self, field: FeatureField, volume: Volume) -> None:
         self.field = field
         self.volume = volume
-        self.whole = Extent((0, 0, 0), volume.geometry.shape_kji)
+        self.whole = Extent.whole(volume.geometry.shape_kji)
         spacing = volume.geometry.spacing[::-1]
         # Blocks are about cubes: fewer voxels along the axis of thick slices.
         k, j, i = (max(1, round(_BLOCK * float(spacing.min() / step))) for step in spacing)
@@ -153,7 +108,7 @@ class VolumeInference:
             for piece in self._pieces(extent, head):
                 if cancelled():
                     return InferenceReport(evaluated, box.size)
-                mask[_inside(piece, extent)] = self._logits(head, piece) > 0
+                mask[piece.within(extent)] = self._logits(head, piece) > 0
                 evaluated += piece.size
             yield Chunk(extent, mask, final=False)
         if head.affine is None:
@@ -247,7 +202,7 @@ class VolumeInference:
             for piece in self._pieces(extent, head):
                 if cancelled():
                     return 0
-                mask[_inside(piece, extent)] = self._logits(head, piece) > 0
+                mask[piece.within(extent)] = self._logits(head, piece) > 0
             yield Chunk(extent, mask, final=number == len(tiles))
         return box.size
 
@@ -297,7 +252,7 @@ class VolumeInference:
     def _unsure_parts(self, unsure: Mask, blocks: Extent, box: Extent) -> list[Extent]:
         """The smallest extent, in voxels of the box, around the unsure blocks of every tile."""
         parts = []
-        for tile in _cut(Extent((0, 0, 0), blocks.shape), (_TILE, _TILE, _TILE)):
+        for tile in _cut(Extent.whole(blocks.shape), (_TILE, _TILE, _TILE)):
             inside = unsure[tile.slices]
             if not inside.any():
                 continue
@@ -305,7 +260,7 @@ class VolumeInference:
             corner = np.add(tile.start_kji, blocks.start_kji)
             first = (corner + [u[0] for u in used]) * self.block_kji
             stop = (corner + [u[-1] + 1 for u in used]) * self.block_kji
-            parts.append(Extent(_triple(first.tolist()), _triple(stop.tolist())).clipped(box))
+            parts.append(Extent.of(first.tolist(), stop.tolist()).clipped(box))
         return parts
 
     def _to_voxels(self, answers: Mask, blocks: Extent, extent: Extent) -> Mask:
@@ -355,20 +310,12 @@ def _cut(extent: Extent, size: Sequence[int]) -> Iterator[Extent]:
     )
     for start in product(*starts):
         stop = [a + n for a, n in zip(start, size, strict=True)]
-        yield Extent(_triple(start), _triple(stop)).clipped(extent)
-
-
-def _inside(part: Extent, extent: Extent) -> tuple[slice, ...]:
-    bounds = zip(part.start_kji, part.stop_kji, extent.start_kji, strict=True)
-    return tuple(slice(a - first, b - first) for a, b, first in bounds)
+        yield Extent.of(start, stop).clipped(extent)
 
 
 def _per_axis(rule: Callable[[int, int], int], values: Triple, sizes: Triple) -> Triple:
-    return _triple([rule(a, n) for a, n in zip(values, sizes, strict=True)])
-
-
-def _triple(values: Sequence[int]) -> Triple:
-    return values[0], values[1], values[2]
+    k, j, i = (rule(a, n) for a, n in zip(values, sizes, strict=True))
+    return k, j, i
 
 
 def _reversed(values: Triple) -> tuple[float, float, float]:

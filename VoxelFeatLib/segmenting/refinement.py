@@ -27,10 +27,11 @@ from VoxelFeatLib.imaging.masks import bounding_box
 from VoxelFeatLib.imaging.resampling import resample_labels_nearest
 from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.segmenting.border import BAND, prior_logit, surface_distance, trusted_probe
-from VoxelFeatLib.segmenting.coarse import subgrid, underlying_grid
-from VoxelFeatLib.segmenting.inference import Extent, VolumeInference
+from VoxelFeatLib.segmenting.coarse import underlying_grid
+from VoxelFeatLib.segmenting.extent import Extent
+from VoxelFeatLib.segmenting.inference import VolumeInference
 from VoxelFeatLib.segmenting.probe import LayerNormHead, fit_layernorm
-from VoxelFeatLib.segmenting.statistics import samples_at
+from VoxelFeatLib.segmenting.samples import samples_at
 
 Mode = Literal["prior", "paper"]
 
@@ -138,7 +139,8 @@ def _prior_steps(
 ) -> Iterator[RefineProgress]:
     yield RefineProgress("Smoothing the mask", 0.0)
     extent = _extent_around(labels, grid, volume.geometry, margin=2.5)
-    z = surface_distance(labels, grid, _crop(volume.geometry, extent))
+    crop = volume.geometry.subgrid(extent.start_kji[::-1], (1, 1, 1), extent.shape)
+    z = surface_distance(labels, grid, crop)
     yield RefineProgress("Fitting the probe", 0.05)
     probe = trusted_probe(volume, field, labels, grid, np.random.default_rng(seed))
     inner = z > 0
@@ -166,10 +168,10 @@ def _paper_steps(
     box = bounding_box(noisy)
     if box is None:
         raise InputError("The coarse mask lies outside the volume.")
-    whole = Extent((0, 0, 0), volume.geometry.shape_kji)
     low = [part.start - _PAPER_MARGIN for part in box]
     high = [part.stop + _PAPER_MARGIN for part in box]
-    extent = Extent((low[0], low[1], low[2]), (high[0], high[1], high[2])).clipped(whole)
+    whole = Extent.whole(volume.geometry.shape_kji)
+    extent = Extent.of(low, high).clipped(whole)
     positive, negative = _slice_samples(volume, field, noisy, extent, seed)
     yield RefineProgress("Training the probe", 0.2)
     head = _StandardisedHead.fit(positive, negative, seed)
@@ -251,9 +253,4 @@ def _extent_around(labels: Mask, grid: Geometry, geometry: Geometry, *, margin: 
     start = np.maximum(np.floor(ijk.min(axis=0)), 0).astype(int)[::-1].tolist()
     size = geometry.shape_kji
     stop = np.minimum(np.ceil(ijk.max(axis=0))[::-1] + 1, size).astype(int).tolist()
-    return Extent((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
-
-
-def _crop(geometry: Geometry, extent: Extent) -> Geometry:
-    shape = np.subtract(extent.stop_kji, extent.start_kji).tolist()
-    return subgrid(geometry, extent.start_kji[::-1], (1, 1, 1), shape)
+    return Extent.of(start, stop)

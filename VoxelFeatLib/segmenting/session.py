@@ -20,13 +20,13 @@ from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.segmenting.changes import Change, Entry, ResultChange
 from VoxelFeatLib.segmenting.clicks import Click
 from VoxelFeatLib.segmenting.evidence import Evidence
+from VoxelFeatLib.segmenting.extent import Chunk, Extent, check_box
 from VoxelFeatLib.segmenting.history import History
-from VoxelFeatLib.segmenting.inference import Chunk, Extent, VolumeInference
+from VoxelFeatLib.segmenting.inference import VolumeInference
 from VoxelFeatLib.segmenting.sampling import along
 from VoxelFeatLib.segmenting.segment import (
     Segment,
     Wish,
-    check_box,
     check_clicks,
     color_of,
     packed_base,
@@ -35,7 +35,7 @@ from VoxelFeatLib.segmenting.segment import (
 from VoxelFeatLib.segmenting.updating import Correction, Result
 
 # A chunk of no voxels: work goes on.
-_WORKING = Chunk(Extent((0, 0, 0), (0, 0, 0)), np.zeros((0, 0, 0), dtype=bool), final=False)
+_WORKING = Chunk(Extent.whole((0, 0, 0)), np.zeros((0, 0, 0), dtype=bool), final=False)
 
 
 class Session:
@@ -311,7 +311,7 @@ class Session:
 
     @property
     def _whole(self) -> Extent:
-        return Extent((0, 0, 0), self.volume.geometry.shape_kji)
+        return Extent.whole(self.volume.geometry.shape_kji)
 
     def _result(self, name: str) -> Result:
         if name not in self._results:

@@ -13,8 +13,8 @@ from VoxelFeatLib.field.feature_field import FeatureField
 from VoxelFeatLib.field.lattice import Lattice
 from VoxelFeatLib.imaging.aliases import FloatArray, Position
 from VoxelFeatLib.imaging.volume import Volume
-from VoxelFeatLib.segmenting.segment import bounds_text
-from VoxelFeatLib.segmenting.statistics import FeatureStatistics, samples_at
+from VoxelFeatLib.segmenting.samples import samples_at
+from VoxelFeatLib.segmenting.statistics import FeatureStatistics
 
 # Points whose features are held at once.
 _POINTS = 1 << 16
@@ -46,7 +46,7 @@ def similarity(
         InputError: The point lies outside the volume.
     """
     if not volume.geometry.contains(ras):
-        raise InputError("The point lies outside the volume.", bounds_text(volume.geometry))
+        raise InputError("The point lies outside the volume.", volume.geometry.bounds_text())
     reference = _directions(samples_at(field, volume, [ras]), statistics)[0]
     result = np.empty(lattice.shape_kji, dtype=np.float32)
     for planes, rows, slab in _slabs(lattice):

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from skimage.filters import threshold_otsu
 
 from VoxelFeatLib.imaging.aliases import FloatArray
+from VoxelFeatLib.segmenting.samples import samples_at
 from VoxelFeatLib.segmenting.spatial import CosineBasis
 
 if TYPE_CHECKING:
@@ -114,14 +114,6 @@ class FeatureStatistics:
     def whiten(self, x: npt.ArrayLike) -> FloatArray:
         """Map (n, D) samples of x to z, uncorrelated and of unit variance over the volume."""
         return (np.asarray(x, dtype=np.float64) - self.mean) @ self.whitening.T
-
-
-def samples_at(field: FeatureField, volume: Volume, ras: npt.ArrayLike) -> npt.NDArray[np.float32]:
-    """Return x = [features, intensity] at (N, 3) RAS mm as (N, C + 1) float32."""
-    positions = np.atleast_2d(np.asarray(ras, dtype=np.float64))
-    points = torch.as_tensor(positions, dtype=torch.float32, device=field.device)
-    features = field.features(points).float().cpu().numpy()
-    return np.concatenate([features, volume.intensity_at(positions)[:, None]], axis=1)
 
 
 def shrunk_covariance(x: FloatArray) -> FloatArray:

@@ -13,8 +13,8 @@ from VoxelFeatLib.imaging.aliases import Mask, Position
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.segmenting.components import Points
 from VoxelFeatLib.segmenting.correction import correct, keep_touched
-from VoxelFeatLib.segmenting.inference import Chunk, Extent
-from VoxelFeatLib.segmenting.segment import Wish, voxels_of
+from VoxelFeatLib.segmenting.extent import Chunk, Extent
+from VoxelFeatLib.segmenting.segment import Wish
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ class Correction:
         The segment starts anew, from the existing mask or from nothing, when that mask or the
         switch of locality changed, when ``fresh`` is set, or when nothing is left to predict from.
         """
-        whole = Extent((0, 0, 0), geometry.shape_kji)
+        whole = Extent.whole(geometry.shape_kji)
         before = old.wish or Wish(base=wish.base, local=wish.local)
         everywhere = before.base != wish.base or old.wish is None or not wish.teaches
         anew = everywhere or fresh or before.local != wish.local
@@ -92,9 +92,9 @@ class Correction:
             predicted,
             wish,
             region,
-            voxels_of(positive, geometry),
-            voxels_of(negative, geometry),
-            voxels_of(wish.positive, geometry),
+            geometry.voxels_of(positive),
+            geometry.voxels_of(negative),
+            geometry.voxels_of(wish.positive),
             base,
             everywhere,
         )

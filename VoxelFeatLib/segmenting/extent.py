@@ -1,0 +1,115 @@
+"""Boxes of voxels, and what is said of the voxels in one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
+
+from VoxelFeatLib.errors import InputError
+from VoxelFeatLib.imaging.aliases import Mask, Triple
+from VoxelFeatLib.imaging.geometry import Geometry
+
+
+@dataclass(frozen=True)
+class Extent:
+    """A box of voxels, start included, stop excluded; one voxel thick for a slice."""
+
+    start_kji: Triple
+    stop_kji: Triple
+
+    @classmethod
+    def of(cls, start_kji: Sequence[int], stop_kji: Sequence[int]) -> Extent:
+        """Make the extent from any two sequences of three whole numbers, such as arrays."""
+        (k0, j0, i0), (k1, j1, i1) = map(int, start_kji), map(int, stop_kji)
+        return cls((k0, j0, i0), (k1, j1, i1))
+
+    @classmethod
+    def whole(cls, shape_kji: Triple) -> Extent:
+        """Make the extent of all voxels of an array."""
+        return cls((0, 0, 0), shape_kji)
+
+    @property
+    def shape(self) -> Triple:
+        """Number of voxels along k, j, i; 0 where it is empty."""
+        k, j, i = (max(0, b - a) for a, b in zip(self.start_kji, self.stop_kji, strict=True))
+        return k, j, i
+
+    @property
+    def size(self) -> int:
+        """Number of voxels."""
+        return math.prod(self.shape)
+
+    @property
+    def slices(self) -> tuple[slice, slice, slice]:
+        """The extent as numpy takes it."""
+        k, j, i = (slice(a, b) for a, b in zip(self.start_kji, self.stop_kji, strict=True))
+        return k, j, i
+
+    def clipped(self, other: Extent) -> Extent:
+        """Return the voxels both share; its size is 0 when there are none."""
+        start = tuple(map(max, self.start_kji, other.start_kji))
+        return Extent.of(start, tuple(map(min, self.stop_kji, other.stop_kji)))
+
+    def within(self, other: Extent) -> tuple[slice, slice, slice]:
+        """The extent as an array that holds only the voxels of another one takes it."""
+        k, j, i = (
+            slice(a - first, b - first)
+            for a, b, first in zip(self.start_kji, self.stop_kji, other.start_kji, strict=True)
+        )
+        return k, j, i
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """A part of an answer that comes in parts.
+
+    Attributes:
+        extent: Which voxels.
+        mask: (K, J, I) of the extent's shape.
+        final: Whether this is the last chunk, after which every voxel asked for is answered.
+    """
+
+    extent: Extent
+    mask: Mask
+    final: bool
+
+
+def box_of_ras(corners_ras: npt.ArrayLike, geometry: Geometry) -> Extent:
+    """Return the voxels whose centres lie in the index box around a box in RAS.
+
+    Args:
+        corners_ras: (2, 3) two opposite corners in mm, in any order.
+        geometry: The volume's geometry; where its axes are oblique to RAS, the result is the
+            box of voxels around the RAS box.
+
+    Raises:
+        InputError: Not two finite corners, or no voxel of the volume inside.
+    """
+    corners = np.asarray(corners_ras, dtype=np.float64)
+    if corners.shape != (2, 3) or not np.isfinite(corners).all():
+        raise InputError("A box needs two opposite corners in RAS millimetres.")
+    ijk = geometry.to_ijk(list(product(*corners.T)))
+    start = np.ceil(ijk.min(axis=0) - 1e-6).astype(np.int64)[::-1]
+    stop = np.floor(ijk.max(axis=0) + 1e-6).astype(np.int64)[::-1] + 1
+    start, stop = np.maximum(start, 0), np.minimum(stop, geometry.shape_kji)
+    if (start >= stop).any():
+        raise InputError("The box holds no voxel of the volume.", geometry.bounds_text())
+    return Extent.of(start.tolist(), stop.tolist())
+
+
+def check_box(box: Extent, geometry: Geometry) -> None:
+    """Check that a box holds at least one voxel and does not leave the volume.
+
+    Raises:
+        InputError: It is empty, or partly outside.
+    """
+    if not box.size or box.clipped(Extent.whole(geometry.shape_kji)) != box:
+        raise InputError(
+            f"The box from {box.start_kji} to {box.stop_kji} (k, j, i) is empty or leaves the "
+            f"volume, which has {geometry.shape_kji} voxels."
+        )
