@@ -12,7 +12,7 @@ import torch
 from tables import Row, median_ms, show
 
 from VoxelFeatLib.backbones.registry import create_backbone
-from VoxelFeatLib.evaluation.clicks import next_click
+from VoxelFeatLib.evaluation.simulated_user import next_click
 from VoxelFeatLib.field.feature_field import FeatureField
 from VoxelFeatLib.field.files import load_field
 from VoxelFeatLib.fitting.fitter import Fitter

@@ -6,7 +6,7 @@ from matplotlib.image import imread
 
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.evaluation.figures import (
-    FeatureLevel,
+    LevelColors,
     Outlined,
     feature_maps,
     slices_with_outlines,
@@ -133,7 +133,7 @@ def test_feature_maps_show_image_backbone_and_field(tmp_path):
     red[..., 0] = 1
     green[..., 1] = 1
     path = tmp_path / "maps.png"
-    feature_maps(path, np.full((16, 16), 0.5), [FeatureLevel("stride 4", red, green)], title="Maps")
+    feature_maps(path, np.full((16, 16), 0.5), [LevelColors("stride 4", red, green)], title="Maps")
     shown = [_pixels_of(path, color) for color in ((1, 0, 0), (0, 1, 0))]
     # Cells and pixels cover the same area.
     assert shown[0] > 50_000
@@ -143,7 +143,7 @@ def test_feature_maps_show_image_backbone_and_field(tmp_path):
 def test_feature_maps_refuse_what_is_no_color(tmp_path):
     with pytest.raises(InputError, match="at least one level"):
         feature_maps(tmp_path / "a.png", np.zeros((4, 4)), [])
-    level = FeatureLevel("stride 4", np.zeros((4, 4)), np.zeros((4, 4, 3)))
+    level = LevelColors("stride 4", np.zeros((4, 4)), np.zeros((4, 4, 3)))
     with pytest.raises(InputError, match="must be"):
         feature_maps(tmp_path / "a.png", np.zeros((4, 4)), [level])
     assert not list(tmp_path.iterdir())

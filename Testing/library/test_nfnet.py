@@ -147,7 +147,8 @@ def test_frequencies_reach_from_the_volume_to_the_voxel(a_geometry):
 def test_narrow_levels_share_a_model_and_wide_ones_have_their_own(a_small_network):
     assert a_small_network.groups == [[0, 2], [1]]
     ras = points_of(a_small_network.geometry)
-    u = torch.tensor(a_small_network.geometry.to_unit(ras.double().numpy()), dtype=torch.float32)
+    geometry = a_small_network.geometry
+    u = ((ras - torch.tensor(geometry.centre_ras)) / geometry.radius).float()
     narrow, wide = a_small_network.models
     both = narrow.leave(narrow.hidden(u))
     close = {"atol": 1e-4, "rtol": 1e-4}

@@ -13,7 +13,7 @@ import torch
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.fitting import objective
 from VoxelFeatLib.fitting.objective import (
-    Windows,
+    CellWindows,
     agreement,
     blur,
     draw_windows,
@@ -141,7 +141,7 @@ def test_positions_lie_in_their_own_stratum_of_their_own_cell(a_pool, some_views
 
 
 def test_every_valid_cell_of_a_window_is_taken_once_on_every_level(a_pool):
-    windows = Windows(torch.tensor([2]), torch.tensor([[1, 2]]), 2)
+    windows = CellWindows(torch.tensor([2]), torch.tensor([[1, 2]]), 2)
     for level, scale in ((0, 2), (1, 1)):
         batch = gather_cells(a_pool, level, windows, 1, torch.Generator())
         rows, columns = slice(scale, 3 * scale), slice(2 * scale, 4 * scale)
@@ -152,7 +152,9 @@ def test_every_valid_cell_of_a_window_is_taken_once_on_every_level(a_pool):
 
 
 def test_jitter_fills_the_cell(a_pool):
-    windows = Windows(torch.zeros(200, dtype=torch.long), torch.ones(200, 2, dtype=torch.long), 1)
+    windows = CellWindows(
+        torch.zeros(200, dtype=torch.long), torch.ones(200, 2, dtype=torch.long), 1
+    )
     batch = gather_cells(a_pool, 1, windows, 1, torch.Generator().manual_seed(0))
     origin, down, _ = a_pool.affine[0]
     s = ((batch.positions[:, 0] - origin) @ down / (down @ down)) * 4 - 1

@@ -15,6 +15,7 @@ from VoxelFeatLib.imaging.reading import read_labelmap, read_segmentation, read_
 from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.imaging.writing import (
     SegmentMask,
+    write_colors,
     write_labelmap,
     write_segmentation,
     write_volume,
@@ -229,3 +230,12 @@ def test_the_old_file_survives_a_full_disk(tmp_path):
     ]
     assert [path.read_text() for path in paths] == ["old"] * len(paths)
     assert sorted(tmp_path.iterdir()) == sorted(paths)
+
+
+def test_colours_of_another_shape_or_ending_are_refused(tmp_path, a_geometry):
+    colors = np.zeros((4, 5, 6, 3), dtype=np.uint8)
+    with pytest.raises(InputError, match=r"a\.png has an ending that VoxelFeat cannot write"):
+        write_colors(tmp_path / "a.png", colors, a_geometry)
+    with pytest.raises(InputError, match="shape"):
+        write_colors(tmp_path / "a.nrrd", colors[:3], a_geometry)
+    assert list(tmp_path.iterdir()) == []

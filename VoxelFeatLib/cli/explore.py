@@ -13,19 +13,14 @@ import typer
 
 from VoxelFeatLib.cli import options
 from VoxelFeatLib.cli.console import bar, print_json, say
-from VoxelFeatLib.cli.files import open_volume, write_colors
+from VoxelFeatLib.cli.files import open_volume
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.imaging.volume import Volume
-from VoxelFeatLib.imaging.writing import write_labelmap, write_volume
+from VoxelFeatLib.imaging.writing import write_colors, write_labelmap, write_volume
 
 if TYPE_CHECKING:
     from VoxelFeatLib.field.feature_field import FeatureField
     from VoxelFeatLib.imaging.aliases import Position
-
-# Voxels whose features give the principal colours of a volume.
-_COLOR_SAMPLES = 20_000
-# Voxels whose colours are held as floating-point numbers at once.
-_COLOR_POINTS = 1 << 22
 
 
 def features(
@@ -155,26 +150,15 @@ def _print_features(
 
 
 def _write_colors(output: Path, image: Volume, field: FeatureField, seed: int) -> None:
-    import torch
+    from VoxelFeatLib.segmenting.projection import colors_of
 
-    from VoxelFeatLib.field.lattice import Lattice
-    from VoxelFeatLib.segmenting.projection import pca_colors
-    from VoxelFeatLib.segmenting.samples import samples_at
-
-    geometry = image.geometry
-    generator = np.random.default_rng(seed)
-    ijk = generator.integers(0, geometry.shape_kji[::-1], size=(_COLOR_SAMPLES, 3))
-    projection = pca_colors(samples_at(field, image, geometry.to_ras(ijk))[:, :-1])
-    weight = torch.as_tensor(projection.weight, dtype=torch.float32)
-    bias = torch.as_tensor(projection.bias, dtype=torch.float32)
-    colors = np.empty((*geometry.shape_kji, 3), dtype=np.uint8)
+    shape = image.geometry.shape_kji
+    colors = np.empty((*shape, 3), dtype=np.uint8)
     with bar("Colouring") as progress:
-        whole = Lattice.of_voxels((0, 0, 0), geometry.shape_kji)
-        for planes, slab in whole.slabs(_COLOR_POINTS):
-            values = field.project_on(slab, weight, bias).clamp_(0, 1).mul_(255).round_()
-            colors[planes] = values.movedim(0, -1).byte().cpu().numpy()
-            progress.update(planes.stop, geometry.shape_kji[0])
-    write_colors(output, colors, geometry)
+        for planes, part in colors_of(field, seed):
+            colors[planes] = part
+            progress.update(planes.stop, shape[0])
+    write_colors(output, colors, image.geometry)
 
 
 def _write_similarity(output: Path, image: Volume, field: FeatureField, alike: Position) -> None:

@@ -7,14 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-import SimpleITK
 
 from VoxelFeatLib.cli.console import say
 from VoxelFeatLib.errors import InputError
-from VoxelFeatLib.imaging.atomic import replacing
 from VoxelFeatLib.imaging.geometry import Geometry
-from VoxelFeatLib.imaging.itk import image_of
 from VoxelFeatLib.imaging.reading import read_segmentation, read_volume
 from VoxelFeatLib.imaging.resampling import resample_labels_nearest
 from VoxelFeatLib.imaging.volume import Volume
@@ -82,13 +78,3 @@ def write_masks(path: Path, segments: Sequence[SegmentMask], geometry: Geometry)
     if overlap:
         say(f"Note: segments overlap, and {path.name} shows the later one; .seg.nrrd keeps both.")
     write_labelmap(path, labels, geometry)
-
-
-def write_colors(path: Path, colors: npt.NDArray[np.uint8], geometry: Geometry) -> None:
-    """Write (K, J, I, 3) red, green, blue as an image that Slicer opens as a colour volume."""
-    image = image_of(colors, geometry)
-    with replacing(path) as temporary:
-        try:
-            SimpleITK.WriteImage(image, str(temporary), useCompression=True)
-        except RuntimeError as error:
-            raise InputError(f"Cannot write {path}: the disk may be full.") from error

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from VoxelFeatLib.evaluation.clicks import next_click
 from VoxelFeatLib.evaluation.metrics import dice
+from VoxelFeatLib.evaluation.simulated_user import next_click
 from VoxelFeatLib.imaging.aliases import Color
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 
 from VoxelFeatLib.backbones.slicing import SliceRenderer
-from VoxelFeatLib.evaluation.figures import FeatureLevel
+from VoxelFeatLib.evaluation.figures import LevelColors
 from VoxelFeatLib.field.lattice import Lattice
 from VoxelFeatLib.imaging.views import View, axis_view
 from VoxelFeatLib.segmenting.projection import ColorProjection, pca_colors
@@ -52,18 +52,18 @@ class FeatureColors:
         )
         self._projections = self._fit()
 
-    def axial(self, k: int) -> list[FeatureLevel]:
+    def axial(self, k: int) -> list[LevelColors]:
         """Colour an axial slice: rows to the back, columns to the patient's left."""
         _, j, i = self._volume.geometry.shape_kji
         field = self._of_field((k, 0, 0), (k + 1, j, i))
         return [
-            FeatureLevel(_title(level.stride), projection.apply(maps), colors[0])
+            LevelColors(_title(level.stride), projection.apply(maps), colors[0])
             for level, projection, maps, colors in zip(
                 self._field.levels, self._projections, self._maps(k), field, strict=True
             )
         ]
 
-    def coronal(self, j: int) -> list[FeatureLevel]:
+    def coronal(self, j: int) -> list[LevelColors]:
         """Colour a coronal slice, the head up; a row of the backbone's cells is one axial slice."""
         slices, rows, columns = self._volume.geometry.shape_kji
         field = self._of_field((0, j, 0), (slices, j + 1, columns))
@@ -75,7 +75,7 @@ class FeatureColors:
                 row = int((j + 0.5) / rows * maps.shape[0])
                 stack.append(projection.apply(maps[row]))
         return [
-            FeatureLevel(_title(level.stride), np.stack(stack), colors[::-1, 0])
+            LevelColors(_title(level.stride), np.stack(stack), colors[::-1, 0])
             for level, stack, colors in zip(self._field.levels, stacks, field, strict=True)
         ]
 

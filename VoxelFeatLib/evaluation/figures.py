@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from VoxelFeatLib.errors import InputError
-from VoxelFeatLib.evaluation.slices import Plane, View
+from VoxelFeatLib.evaluation.slices import Orientation, Plane
 from VoxelFeatLib.imaging.aliases import Color, FloatArray
 from VoxelFeatLib.imaging.atomic import replacing
 from VoxelFeatLib.imaging.volume import Volume
@@ -28,7 +28,7 @@ _TEXT = "#e8e8ee"
 _FAINT = "#9a9aa6"
 _POSITIVE, _NEGATIVE = "#37e06b", "#ff4f5e"
 _DPI = 110
-_VIEWS: tuple[View, ...] = ("axial", "coronal", "sagittal")
+_ORIENTATIONS: tuple[Orientation, ...] = ("axial", "coronal", "sagittal")
 
 # Clicks within this distance of a slice are drawn on it, mm.
 _CLICK_REACH = 6.0
@@ -52,7 +52,7 @@ class Outlined:
 
 
 @dataclass(frozen=True, eq=False)
-class FeatureLevel:
+class LevelColors:
     """Colours of one level's features on a slice.
 
     Attributes:
@@ -75,14 +75,14 @@ class Panel:
         segments: What to outline.
         center: RAS position in the middle of the panel; the slice passes it.
         width_mm: How much of the slice is shown, across and down.
-        view: Which slice.
+        orientation: Which slice.
     """
 
     caption: str
     segments: Sequence[Outlined]
     center: Sequence[float]
     width_mm: float
-    view: View = "axial"
+    orientation: Orientation = "axial"
 
 
 def slices_with_outlines(
@@ -119,7 +119,7 @@ def slices_with_outlines(
             )
     window = window or default_windows(volume)[0]
     focus = _busiest(segments, volume) if center is None else volume.geometry.to_ijk(center)
-    planes = [Plane.through(volume.geometry, view, focus) for view in _VIEWS]
+    planes = [Plane.through(volume.geometry, orientation, focus) for orientation in _ORIENTATIONS]
     figure, axes = _hung(planes)
     for ax, plane in zip(axes, planes, strict=True):
         _draw_plane(ax, plane, volume, window)
@@ -163,7 +163,9 @@ def compared(
     axes = figure.subplots(rows, columns, squeeze=False)
     window = default_windows(volume)[0]
     for ax, panel in zip(axes.ravel(), (one for row in panels for one in row), strict=True):
-        plane = Plane.through(volume.geometry, panel.view, volume.geometry.to_ijk(panel.center))
+        plane = Plane.through(
+            volume.geometry, panel.orientation, volume.geometry.to_ijk(panel.center)
+        )
         _draw_plane(ax, plane, volume, window)
         for segment in panel.segments:
             _draw_outlines(ax, plane, segment)
@@ -181,7 +183,7 @@ def compared(
 def feature_maps(
     path: str | Path,
     image: npt.NDArray[np.floating[Any]],
-    levels: Sequence[FeatureLevel],
+    levels: Sequence[LevelColors],
     *,
     aspect: float = 1.0,
     title: str = "",
@@ -271,7 +273,7 @@ def _hung(planes: Sequence[Plane]) -> tuple[Figure, list[Axes]]:
 def _draw_plane(ax: Axes, plane: Plane, volume: Volume, window: Window) -> None:
     width, height = plane.size_mm
     grey = window(plane.cut(volume.voxels))
-    caption = f"{plane.view}   {plane.position_mm:+.0f} mm"
+    caption = f"{plane.orientation}   {plane.position_mm:+.0f} mm"
     _show(ax, grey, (0.0, width, height, 0.0), caption, cmap="gray", interpolation="bilinear")
     ax.set_xlim(0, width)
     ax.set_ylim(height, 0)

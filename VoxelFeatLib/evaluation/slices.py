@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from VoxelFeatLib.imaging.geometry import Geometry
 
-View = Literal["axial", "coronal", "sagittal"]
+Orientation = Literal["axial", "coronal", "sagittal"]
 
-# For each view: anatomical axes (0 R, 1 A, 2 S) across, down and through; the letters at the
+# For each orientation: anatomical axes (0 R, 1 A, 2 S) across, down and through; the letters at the
 # left, right, top and bottom. Slicer shows the patient's right at the left, anterior at the left.
-_HANGING: dict[View, tuple[tuple[int, int, int], str]] = {
+_HANGING: dict[Orientation, tuple[tuple[int, int, int], str]] = {
     "axial": ((0, 1, 2), "RLAP"),
     "coronal": ((0, 2, 1), "RLSI"),
     "sagittal": ((1, 2, 0), "APSI"),
@@ -26,13 +26,13 @@ class Plane:
     """One slice of a volume along its own axis nearest to an anatomical one.
 
     Attributes:
-        view: Its name.
+        orientation: Its name.
         letters: Directions at the left, right, top and bottom.
         size_mm: Width and height.
         position_mm: Along the slicing direction, in the volume's RAS.
     """
 
-    view: View
+    orientation: Orientation
     letters: str
     size_mm: tuple[float, float]
     position_mm: float
@@ -42,9 +42,9 @@ class Plane:
     _index: int
 
     @classmethod
-    def through(cls, geometry: Geometry, view: View, ijk: npt.ArrayLike) -> Plane:
-        """Make the slice of ``view`` that holds the voxel nearest to (i, j, k)."""
-        anatomical, letters = _HANGING[view]
+    def through(cls, geometry: Geometry, orientation: Orientation, ijk: npt.ArrayLike) -> Plane:
+        """Make the slice of ``orientation`` that holds the voxel nearest to (i, j, k)."""
+        anatomical, letters = _HANGING[orientation]
         nearest = _nearest_axes(geometry)
         across, down, through = (nearest[axis] for axis in anatomical)
         # The left and the top are the positive ends: R or A, and A or S.
@@ -54,7 +54,7 @@ class Plane:
         extent = np.array(geometry.shape_kji[::-1]) * geometry.spacing
         center = np.clip(np.rint(np.asarray(ijk)), 0, np.array(geometry.shape_kji[::-1]) - 1)
         return cls(
-            view,
+            orientation,
             letters,
             (float(extent[across]), float(extent[down])),
             float(geometry.to_ras(center)[anatomical[2]]),

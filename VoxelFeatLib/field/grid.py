@@ -20,7 +20,7 @@ from VoxelFeatLib.field.interpolation import (
     interpolate_axis,
     weighted_rows,
 )
-from VoxelFeatLib.field.network import FieldNetwork, apply_affine
+from VoxelFeatLib.field.network import FieldNetwork, affine_of, apply_affine
 
 if TYPE_CHECKING:
     from VoxelFeatLib.backbones.protocol import FeatureLevel
@@ -54,9 +54,7 @@ class NodeGrid(nn.Module):
         # Node coordinate = index * scale; an axis of a single voxel stays on its first node.
         self.scale_ijk = (counts - 1) / np.maximum(sizes - 1, 1)
         matrix = np.diag([*self.scale_ijk, 1.0]) @ geometry.ras_to_ijk
-        self.register_buffer(
-            "to_nodes", torch.tensor(matrix[:3], dtype=torch.float32), persistent=False
-        )
+        self.register_buffer("to_nodes", affine_of(matrix), persistent=False)
         self.values = nn.Parameter(torch.zeros(math.prod(self.shape_kji), latents))
 
     def forward(self, ras: torch.Tensor) -> torch.Tensor:

@@ -11,6 +11,7 @@ from torch import nn
 if TYPE_CHECKING:
     from VoxelFeatLib.backbones.protocol import FeatureLevel
     from VoxelFeatLib.field.lattice import Lattice
+    from VoxelFeatLib.imaging.aliases import FloatArray
     from VoxelFeatLib.imaging.geometry import Geometry
 
 
@@ -62,9 +63,10 @@ class FieldNetwork(nn.Module, ABC):
     def settings(self) -> dict[str, Any]:
         """JSON-able arguments that, with geometry and levels, make the same network again."""
 
-    def positions_affine(self, matrix: Any) -> torch.Tensor:
-        """A 4 x 4 map of positions as a float32 buffer (3, 4)."""
-        return torch.tensor(matrix[:3], dtype=torch.float32)
+
+def affine_of(matrix: FloatArray) -> torch.Tensor:
+    """Return a 4 x 4 map of positions as float32 (3, 4), for `apply_affine`."""
+    return torch.tensor(matrix[:3], dtype=torch.float32)
 
 
 def apply_affine(affine: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:

@@ -9,12 +9,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
-from VoxelFeatLib.field.network import FieldNetwork, apply_affine
+from VoxelFeatLib.field.network import FieldNetwork, affine_of, apply_affine
 
 if TYPE_CHECKING:
     from VoxelFeatLib.backbones.protocol import FeatureLevel
@@ -157,10 +156,7 @@ class NFNetwork(FieldNetwork):
     ) -> None:
         super().__init__(geometry, levels)
         self.width, self.block_count, self.frequency_count = width, blocks, frequencies
-        matrix = np.eye(4)
-        matrix[:3, :3] /= geometry.radius
-        matrix[:3, 3] = -geometry.centre_ras / geometry.radius
-        self.register_buffer("to_unit", self.positions_affine(matrix), persistent=False)
+        self.register_buffer("to_unit", affine_of(geometry.ras_to_unit), persistent=False)
         narrow = [i for i, level in enumerate(levels) if level.channels < _WIDE]
         groups = [[i] for i in range(len(levels)) if i not in narrow]
         self.groups = [narrow, *groups] if narrow else groups

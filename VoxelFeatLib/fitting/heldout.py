@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from VoxelFeatLib.field.network import apply_affine
+from VoxelFeatLib.field.network import affine_of, apply_affine
 
 if TYPE_CHECKING:
     from VoxelFeatLib.field.network import FieldNetwork
@@ -70,7 +70,7 @@ class UpsamplingBaseline:
         self.heldout = heldout
         self.axis = axis
         self.gap = gap
-        to_index = torch.tensor(geometry.ras_to_ijk[:3], dtype=torch.float32)
+        to_index = affine_of(geometry.ras_to_ijk)
         sizes = torch.tensor(geometry.shape_kji[::-1], dtype=torch.float32)
         self._along: list[torch.Tensor] = []
         self._across: list[torch.Tensor] = []

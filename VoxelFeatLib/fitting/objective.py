@@ -39,7 +39,7 @@ class CellBatch:
 
 
 @dataclass(frozen=True, eq=False)
-class Windows:
+class CellWindows:
     """Squares of cells, each of one view of a pool, the same region on every level.
 
     Attributes:
@@ -53,18 +53,18 @@ class Windows:
     side: int
 
 
-def draw_windows(pool: ViewPool, count: int, side: int, generator: torch.Generator) -> Windows:
+def draw_windows(pool: ViewPool, count: int, side: int, generator: torch.Generator) -> CellWindows:
     """Random windows, at most as large as a view."""
     cells = pool.targets[-1].shape[1]
     side = min(side, cells)
     places = torch.randint(pool.count, (count,), generator=generator)
     corners = torch.randint(cells - side + 1, (count, 2), generator=generator)
     device = pool.affine.device
-    return Windows(places.to(device), corners.to(device), side)
+    return CellWindows(places.to(device), corners.to(device), side)
 
 
 def gather_cells(
-    pool: ViewPool, level: int, windows: Windows, samples: int, generator: torch.Generator
+    pool: ViewPool, level: int, windows: CellWindows, samples: int, generator: torch.Generator
 ) -> CellBatch:
     """The windows' valid cells on one level, with K x K stratified random positions each."""
     targets, valid = pool.targets[level], pool.valid[level]

@@ -136,6 +136,13 @@ class Geometry:
         """Half the largest physical extent (voxels times spacing) in mm."""
         return float((self._shape_ijk * self.spacing).max() / 2)
 
+    @cached_property
+    def ras_to_unit(self) -> FloatArray:
+        """(4, 4) map to unit coordinates u = (p - centre) / radius, one scale for all axes."""
+        matrix = np.diag([1.0, 1.0, 1.0, self.radius]) / self.radius
+        matrix[:3, 3] = -self.centre_ras / self.radius
+        return matrix
+
     def to_ras(self, ijk: npt.ArrayLike) -> FloatArray:
         """Map (..., 3) indices (i, j, k) to RAS mm."""
         points = np.asarray(ijk, dtype=np.float64)
@@ -146,14 +153,6 @@ class Geometry:
         # Subtracting the origin first keeps the digits when the volume is far from the origin.
         points = np.asarray(ras, dtype=np.float64) - self.origin_ras
         return points @ self.ras_to_ijk[:3, :3].T
-
-    def to_unit(self, ras: npt.ArrayLike) -> FloatArray:
-        """Map (..., 3) RAS mm to u = (p - centre) / radius, one scale for all axes."""
-        return (np.asarray(ras, dtype=np.float64) - self.centre_ras) / self.radius
-
-    def from_unit(self, unit: npt.ArrayLike) -> FloatArray:
-        """Map (..., 3) unit coordinates to RAS mm."""
-        return np.asarray(unit, dtype=np.float64) * self.radius + self.centre_ras
 
     def contains(self, ras: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """Tell for (..., 3) RAS mm which lie in the box of voxels: -1/2 < index < n - 1/2."""

@@ -80,6 +80,19 @@ def write_labelmap(path: str | Path, labels: npt.NDArray[Any], geometry: Geometr
     _write_image(target, image_of(labels.astype(_label_type(highest), copy=False), geometry))
 
 
+def write_colors(path: str | Path, colors: npt.NDArray[np.uint8], geometry: Geometry) -> None:
+    """Write (K, J, I, 3) red, green, blue as an image that Slicer opens as a colour volume.
+
+    Raises:
+        InputError: The colours are not of the geometry's shape, the ending is unknown, the format
+            cannot hold the geometry, or the file cannot be written.
+    """
+    target = _checked_target(path, geometry)
+    _check_shape(colors.shape[:3], geometry)
+    with replacing(target) as temporary:
+        _save(target, temporary, image_of(colors, geometry))
+
+
 def write_segmentation(
     path: str | Path, segments: Sequence[SegmentMask], geometry: Geometry
 ) -> None:
@@ -125,15 +138,19 @@ def _checked_target(path: str | Path, geometry: Geometry) -> Path:
 
 def _write_image(target: Path, image: SimpleITK.Image) -> None:
     with replacing(target) as temporary:
-        compressed = target.suffix.lower() != ".nii"
-        try:
-            SimpleITK.WriteImage(image, str(temporary), useCompression=compressed)
-        except RuntimeError as error:
-            raise InputError(f"Cannot write {target}: the disk may be full.") from error
+        _save(target, temporary, image)
         try:
             check_header(temporary)  # ITK does not tell when the disk was full
         except InputError as error:
             raise InputError(f"Cannot write {target}: the disk may be full.") from error
+
+
+def _save(target: Path, temporary: Path, image: SimpleITK.Image) -> None:
+    compressed = target.suffix.lower() != ".nii"
+    try:
+        SimpleITK.WriteImage(image, str(temporary), useCompression=compressed)
+    except RuntimeError as error:
+        raise InputError(f"Cannot write {target}: the disk may be full.") from error
 
 
 def _check_shape(shape: tuple[int, ...], geometry: Geometry) -> None:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from VoxelFeatLib.errors import InputError
+from VoxelFeatLib.field.feature_field import FeatureField
+from VoxelFeatLib.field.lattice import Lattice
 from VoxelFeatLib.imaging.aliases import FloatArray
 
 # Percentiles of each component that become 0 and 1, so that outliers do not grey out the rest.
 _DARK, _BRIGHT = 1.0, 99.0
+# Voxels whose features give the colours of a volume.
+_SAMPLES = 20_000
+# Voxels whose colours are held as floating-point numbers at once.
+_POINTS = 1 << 22
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +76,28 @@ def pca_colors(samples: npt.ArrayLike) -> ColorProjection:
     weight = axes * scale[:, None]
     bias = np.where(scale > 0, -low * scale, 0.5) - weight @ mean
     return ColorProjection(weight, bias)
+
+
+def colors_of(field: FeatureField, seed: int = 0) -> Iterator[tuple[slice, npt.NDArray[np.uint8]]]:
+    """Colour every voxel of a field's volume by the principal components of its features.
+
+    Args:
+        field: The field.
+        seed: Chooses the voxels that the components are computed from.
+
+    Yields:
+        A range of k and its (nk, nj, ni, 3) red, green, blue, in order.
+    """
+    geometry = field.geometry
+    ijk = np.random.default_rng(seed).integers(0, geometry.shape_kji[::-1], size=(_SAMPLES, 3))
+    positions = torch.as_tensor(geometry.to_ras(ijk), dtype=torch.float32)
+    projection = pca_colors(field.features(positions).cpu().numpy())
+    weight = torch.as_tensor(projection.weight, dtype=torch.float32)
+    bias = torch.as_tensor(projection.bias, dtype=torch.float32)
+    whole = Lattice.of_voxels((0, 0, 0), geometry.shape_kji)
+    for planes, slab in whole.slabs(_POINTS):
+        values = field.project_on(slab, weight, bias).clamp_(0, 1).mul_(255).round_()
+        yield planes, values.movedim(0, -1).byte().cpu().numpy()
 
 
 def principal_axes(centred: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
