@@ -92,8 +92,9 @@ def test_voxels_that_are_not_finite_need_a_fill(tmp_path, ending):
     with pytest.raises(InputError, match="2 voxels that are not a finite") as caught:
         read_volume(path)
     assert "--fill VALUE" in caught.value.hint
-    with pytest.raises(InputError, match="fill value"):
-        read_volume(path, fill=np.nan)
+    for no_fill in (np.nan, np.inf, 1e39):  # the last would be infinite among 32-bit voxels
+        with pytest.raises(InputError, match="fill value"):
+            read_volume(path, fill=no_fill)
     filled = read_volume(path, fill=-7)
     assert (filled.voxels[0, 1, 2], filled.voxels[1, 0, 0], filled.voxels[1, 2, 3]) == (-7, -7, 23)
     assert filled.notes == ("Replaced 2 voxels that are not a finite number by -7.",)
@@ -108,6 +109,8 @@ def test_too_large_for_float32_counts_as_infinite(tmp_path):
 def test_missing_empty_and_foreign_files(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         read_volume(tmp_path / "nothing.nrrd")
+    with pytest.raises(InputError, match=r"Cannot read .*too long"):
+        read_volume(tmp_path / f"{'a' * 300}.nrrd")
     (tmp_path / "empty.nrrd").touch()
     with pytest.raises(InputError, match="is empty"):
         read_volume(tmp_path / "empty.nrrd")
@@ -145,6 +148,33 @@ def test_cut_off_files(tmp_path, ending, compressed, share, capfd):
     with pytest.raises(InputError, match=r"damaged or cut off|not a readable"):
         read_volume(path)
     assert capfd.readouterr().err == ""  # ITK's own complaints are not for users
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".nrrd", ".mha", ".mhd"])
+def test_damaged_compressed_voxels(tmp_path, ending, capfd):
+    array = np.random.default_rng(0).integers(-1000, 1000, (9, 10, 11)).astype(np.int16)
+    path = tmp_path / f"a{ending}"
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(array), str(path), useCompression=True)
+    np.testing.assert_array_equal(read_volume(path).voxels, array)
+    voxels = path.with_suffix(".zraw") if ending == ".mhd" else path
+    content = bytearray(voxels.read_bytes())
+    content[-len(content) // 3] ^= 0xFF
+    voxels.write_bytes(content)
+    with pytest.raises(InputError, match="damaged or cut off"):
+        read_volume(path)
+    assert capfd.readouterr().err == ""
+
+
+def test_voxels_of_a_metaimage_in_a_file_of_their_own(tmp_path, capfd):
+    path = sitk_file(tmp_path / "a.mhd", np.zeros((3, 4, 5), np.int16))
+    voxels = tmp_path / "a.raw"
+    voxels.write_bytes(voxels.read_bytes()[:-2])
+    with pytest.raises(InputError, match="damaged or cut off"):
+        read_volume(path)
+    voxels.unlink()
+    with pytest.raises(InputError, match=r"in the file a\.raw, which is not there"):
+        read_volume(path)
+    assert capfd.readouterr().err == ""
 
 
 def test_nifti_in_several_gzip_members(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,7 +65,7 @@ def read_volume(
             voxel, no usable geometry, or voxels that are not finite and no ``fill``.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where one may not look
         return read_folder(path, series)
     if series is not None:
         raise InputError(
@@ -139,14 +139,14 @@ def _checked_reader(path: Path, *, layers_allowed: bool = False) -> SimpleITK.Im
 
 
 def _check_file(path: Path) -> None:
-    if not path.exists():
-        raise InputError(f"{path} does not exist.", "Check the path.")
-    if not path.is_file():
-        raise InputError(f"{path} is not a file.", "Give an image file.")
     try:
+        if not path.exists():
+            raise InputError(f"{path} does not exist.", "Check the path.")
+        if not path.is_file():
+            raise InputError(f"{path} is not a file.", "Give an image file.")
         with path.open("rb") as file:
             start = file.read(132)
-    except OSError as error:
+    except OSError as error:  # a folder that may not be entered, a name too long
         raise InputError(f"Cannot read {path}: {error.strerror}.") from error
     if not start:
         raise InputError(f"{path.name} is empty.", "Copy or download it again.")
@@ -223,8 +223,8 @@ def _finite(
 ) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
     if voxels.dtype.kind != "f":
         return voxels, ()
-    if fill is not None and not math.isfinite(fill):
-        raise InputError(f"The fill value must be a finite number, not {fill}.")
+    if fill is not None and not abs(fill) <= float(np.finfo(np.float32).max):  # neither is NaN
+        raise InputError(f"The fill value must be a finite number of 32 bits, not {fill:g}.")
     count = 0
     for slice_ji in voxels:  # by slice: a mask of the whole volume is not needed
         bad = ~np.isfinite(slice_ji)
