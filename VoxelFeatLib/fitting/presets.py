@@ -25,7 +25,7 @@ class GridSettings:
 
     spacing: tuple[float, ...] = (0.5, 0.5, 0.4)
     latents: tuple[int, ...] = (10, 16, 64)
-    most_values: int = 64_000_000
+    most_values: int = 100_000_000
     slices: int = 128
 
 
@@ -124,7 +124,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 pool=192,
                 first_views=12,
                 fill=0.6,
-                steps=1200,
+                steps=1500,
                 windows=12,
                 window=8,
                 learning_rate=1.0,

@@ -187,14 +187,16 @@ def fit_whitened(
     *,
     positive_ras: npt.ArrayLike | None = None,
     negative_ras: npt.ArrayLike | None = None,
+    positive_weights: npt.ArrayLike = 1.0,
+    negative_weights: npt.ArrayLike = 1.0,
 ) -> AffineHead:
     """Fit the click probe: regularised logistic regression in whitened space.
 
-    Every click weighs 1. The volume's background samples are negatives that together weigh as much
-    as the positive clicks: one click is balanced against the volume itself, and its logit is 0
+    The volume's background samples are negatives that together weigh as much as the positive
+    samples: one click is balanced against the volume itself, and its logit is 0
     about halfway between the click and what is usual. The prior of the direction is Gaussian with
-    the deviations ``statistics.expectation``. Clicks that come out on the wrong side count more and
-    more until they do not, or until it is clear that they contradict each other.
+    the deviations ``statistics.expectation``. Samples that come out on the wrong side count more
+    and more until they do not, or until it is clear that they contradict each other.
 
     With the samples' positions the head gets a spatial term, too (see spatial.py): what lies near a
     click then more likely belongs with it.
@@ -205,6 +207,8 @@ def fit_whitened(
         statistics: The volume's.
         positive_ras: (P, 3) where the samples are, mm; both or none of the two.
         negative_ras: (N, 3)
+        positive_weights: (P,) how much each counts, or one number for all.
+        negative_weights: (N,)
 
     Raises:
         InputError: There is no positive sample.
@@ -220,7 +224,13 @@ def fit_whitened(
         places = np.concatenate([basis.at(positive_ras), basis.at(negative_ras)])
         clicks = np.concatenate([clicks, spread * places], axis=1)
         background = np.concatenate([background, spread * statistics.background_places], axis=1)
-    solution = _satisfying(clicks, signs, background)
+    weights = np.concatenate(
+        [
+            np.broadcast_to(np.asarray(given, dtype=np.float64), (signs == sign).sum())
+            for given, sign in ((positive_weights, 1), (negative_weights, -1))
+        ]
+    )
+    solution = _satisfying(clicks, signs, weights, background)
     direction = statistics.whitening.T @ (statistics.expectation * solution[:size])
     bias = float(solution[-1] - direction @ statistics.mean)
     weight = torch.from_numpy(direction[:-1].astype(np.float32))
@@ -230,12 +240,14 @@ def fit_whitened(
     return AffineHead(weight, float(direction[-1]), bias, spatial)
 
 
-def _satisfying(clicks: FloatArray, signs: FloatArray, background: FloatArray) -> FloatArray:
-    """Solve, and insist on the clicks that come out wrong: (D + 1,) direction and intercept."""
+def _satisfying(
+    clicks: FloatArray, signs: FloatArray, weights: FloatArray, background: FloatArray
+) -> FloatArray:
+    """Solve, and insist on the samples that come out wrong: (D + 1,) direction and intercept."""
     z = np.concatenate([clicks, background])
     targets = np.concatenate([signs, np.full(len(background), -1.0)])
-    weights = np.ones(len(z))
-    weights[len(signs) :] = _BACKGROUND_WEIGHT * (signs > 0).sum() / len(background)
+    share = _BACKGROUND_WEIGHT * float(weights[signs > 0].sum()) / len(background)
+    weights = np.concatenate([weights, np.full(len(background), share)])
     solution = np.zeros(z.shape[1] + 1)
     for _ in range(_MOST_ROUNDS):
         solution = LogisticProblem(z, targets, weights, _RIDGE).solve(solution)
