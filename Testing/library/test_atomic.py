@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -21,6 +22,27 @@ def test_the_new_file_replaces_the_old_one(tmp_path):
         assert path.read_text() == "old"
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_temporary_name_ends_in_lower_case(tmp_path):
+    path = tmp_path / "Mask.NII.GZ"
+    with replacing(path) as temporary:  # ITK knows no format named .NII.GZ
+        assert temporary.name.endswith(".nii.gz")
+        temporary.write_text("new")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_killed_processes_left_is_removed_once_it_is_old(tmp_path):
+    path = tmp_path / "mask.nrrd"
+    names = [".0123abcd.part.mask.nrrd", ".4567abcd.part.mask.nrrd", ".0123abcd.part.a.nrrd"]
+    old, young, other = (tmp_path / name for name in names)
+    for leftover in (old, young, other):
+        leftover.write_text("half")
+    for leftover in (old, other):
+        os.utime(leftover, (time.time() - 7200,) * 2)
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+    assert sorted(tmp_path.iterdir()) == sorted([path, young, other])
 
 
 def write_half(path, error):

@@ -195,7 +195,9 @@ import numpy as np
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.volume import Volume
-from VoxelFeatLib.imaging.writing import SegmentMask, write_segmentation, write_volume
+from VoxelFeatLib.imaging.writing import (
+    SegmentMask, write_colors, write_segmentation, write_volume
+)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))  # bytes a file may have
 voxels = np.random.default_rng(0).integers(0, 999, (20, 20, 20)).astype(np.int16)
 geometry = Geometry(voxels.shape, np.eye(4))
@@ -204,6 +206,8 @@ for name in sys.argv[1:]:
         if name.endswith(".seg.nrrd"):
             masks = [SegmentMask(str(n), voxels % (n + 2) == 0) for n in range(9)]
             write_segmentation(name, masks, geometry)
+        elif "colours" in name:
+            write_colors(name, np.stack([voxels] * 3, axis=-1).astype(np.uint8), geometry)
         else:
             write_volume(name, Volume(voxels, geometry))
     except InputError as error:
@@ -214,6 +218,7 @@ for name in sys.argv[1:]:
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit of file size there")
 def test_the_old_file_survives_a_full_disk(tmp_path):
     paths = [tmp_path / f"a{ending}" for ending in [*ENDINGS, ".seg.nrrd"]]
+    paths += [tmp_path / f"colours{ending}" for ending in ENDINGS]
     for path in paths:
         path.write_text("old")
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}

@@ -149,7 +149,7 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], header: Field
         try:
             save_file(stored, temporary, metadata={_KEY: header.to_json()})
         except SafetensorError as error:
-            raise OSError(f"{path} could not be written: {error}") from error
+            raise OSError(str(error)) from error  # replacing names the file
         temporary.chmod(permissions)  # save_file's own are for its user alone
 
 

@@ -5,25 +5,31 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from VoxelFeatLib.errors import InputError
 
+# No process writes so long without touching its file.
+_ABANDONED_SECONDS = 3600.0
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder, which replaces ``path`` when the block succeeds.
 
-    The temporary name keeps the whole ending of ``path`` (writers choose the format by it). On any
-    error the temporary file is removed and an older ``path`` stays as it was.
+    The temporary name keeps the whole ending of ``path`` in lower case (writers choose the format
+    by it). On any error the temporary file is removed and an older ``path`` stays as it was. What
+    a killed process left of earlier attempts at ``path`` is removed once it is an hour old.
 
     Raises:
         InputError: The folder does not exist or cannot be written, or the disk is full.
     """
     target = Path(path)
-    temporary = target.with_name(f".{secrets.token_hex(4)}.part.{target.name}")
+    part = f".part.{target.name.lower()}"
+    temporary = target.with_name(f".{secrets.token_hex(4)}{part}")
     try:
         # Created here, so that an unwritable folder is reported before the long work starts.
         # The new file gets the permissions that an ordinary open() would give it.
@@ -38,6 +44,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
             raise _as_input_error(error, target) from error
         raise
     _flush_folder(target.parent)
+    _remove_leftovers(target.parent, part)
 
 
 def _flush_to_disk(path: Path) -> None:
@@ -54,6 +61,18 @@ def _flush_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _remove_leftovers(folder: Path, part: str) -> None:
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if path.name.startswith(".") and path.name[9:] == part and _is_abandoned(path):
+                path.unlink()
+
+
+def _is_abandoned(path: Path) -> bool:
+    # Another process may be writing the same file right now: its temporary file is young.
+    return time.time() - path.stat().st_mtime > _ABANDONED_SECONDS
 
 
 def _as_input_error(error: OSError, target: Path) -> InputError:

@@ -41,7 +41,7 @@ def check_header(path: Path, *, layers_allowed: bool = False) -> None:
 
     Args:
         path: The file.
-        layers_allowed: Accept an NRRD with several numbers per voxel (layers of segments).
+        layers_allowed: Accept several numbers per voxel: layers of segments, colours.
 
     Raises:
         InputError: It is no such file, is cut off, or is not a scalar 3D image with a spacing.
@@ -50,11 +50,11 @@ def check_header(path: Path, *, layers_allowed: bool = False) -> None:
     name = path.name.lower()
     try:
         if name.endswith(NIFTI_ENDINGS):
-            _check_nifti(path)
+            _check_nifti(path, layers_allowed=layers_allowed)
         elif name.endswith(NRRD_ENDINGS):
             _check_nrrd(path, layers_allowed=layers_allowed)
         elif name.endswith(META_ENDINGS):
-            _check_meta(path)
+            _check_meta(path, layers_allowed=layers_allowed)
     except (EOFError, gzip.BadGzipFile, zlib.error, ValueError, OverflowError) as error:
         raise cut_off(path) from error  # the last two: fields that contradict one another
 
@@ -127,10 +127,11 @@ class _NiftiHeader:
     has_qform: bool
 
 
-def _check_nifti(path: Path) -> None:
+def _check_nifti(path: Path, *, layers_allowed: bool) -> None:
     header = _nifti_header(path)
-    check_scalar(path, _COLOUR_OR_COMPLEX.get(header.datatype, ""))
-    check_dimensions(path, header.sizes)
+    if not layers_allowed:
+        check_scalar(path, _COLOUR_OR_COMPLEX.get(header.datatype, ""))
+        check_dimensions(path, header.sizes)
     _check_spacing(path, header.spacing)
     if header.sform is not None:
         _check_axes(path, header.sform[:, :3])
@@ -284,7 +285,7 @@ def _spatial_axes(header: dict[str, Any], count: int) -> list[bool]:
 # --- MetaImage
 
 
-def _check_meta(path: Path) -> None:
+def _check_meta(path: Path, *, layers_allowed: bool) -> None:
     fields, data_at = _meta_fields(path)
     try:
         sizes = [int(n) for n in fields["DimSize"].split()]
@@ -298,12 +299,13 @@ def _check_meta(path: Path) -> None:
         raise InputError(
             f"{path.name} is not a readable MetaImage file.", "Check that it is the right file."
         ) from error
-    check_scalar(path, f"{channels}-channel" if channels > 1 else "")
+    if channels > 1 and not layers_allowed:
+        check_scalar(path, f"{channels}-channel")
     check_dimensions(path, sizes)
     _check_spacing(path, spacing)
     if len(axes) == 9:
         _check_axes(path, np.reshape(axes, (3, 3)))
-    expected = math.prod(sizes) * _META_BYTES.get(kind, 1)
+    expected = math.prod(sizes) * channels * _META_BYTES.get(kind, 1)
     named = fields["ElementDataFile"]
     if named.upper().startswith("LIST") or "%" in named:  # one file for each slice: ITK tells
         return

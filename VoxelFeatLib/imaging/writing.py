@@ -89,8 +89,7 @@ def write_colors(path: str | Path, colors: npt.NDArray[np.uint8], geometry: Geom
     """
     target = _checked_target(path, geometry)
     _check_shape(colors.shape[:3], geometry)
-    with replacing(target) as temporary:
-        _save(target, temporary, image_of(colors, geometry))
+    _write_image(target, image_of(colors, geometry))
 
 
 def write_segmentation(
@@ -137,20 +136,13 @@ def _checked_target(path: str | Path, geometry: Geometry) -> Path:
 
 
 def _write_image(target: Path, image: SimpleITK.Image) -> None:
-    with replacing(target) as temporary:
-        _save(target, temporary, image)
-        try:
-            check_header(temporary)  # ITK does not tell when the disk was full
-        except InputError as error:
-            raise InputError(f"Cannot write {target}: the disk may be full.") from error
-
-
-def _save(target: Path, temporary: Path, image: SimpleITK.Image) -> None:
     compressed = target.suffix.lower() != ".nii"
-    try:
-        SimpleITK.WriteImage(image, str(temporary), useCompression=compressed)
-    except RuntimeError as error:
-        raise InputError(f"Cannot write {target}: the disk may be full.") from error
+    with replacing(target) as temporary:
+        try:
+            SimpleITK.WriteImage(image, str(temporary), useCompression=compressed)
+            check_header(temporary, layers_allowed=True)  # ITK does not tell when the disk is full
+        except (RuntimeError, InputError) as error:
+            raise InputError(f"Cannot write {target}: the disk may be full.") from error
 
 
 def _check_shape(shape: tuple[int, ...], geometry: Geometry) -> None:
