@@ -172,8 +172,8 @@ def test_progress_goes_from_nothing_to_the_end(preset, a_phantom):
     assert reports[-1].stage == "done"
     assert fractions[-1] == 1
     assert reports[-1].seconds_left == 0
-    # Nearly monotone: an estimate may be corrected, but on the whole it goes up.
-    assert np.corrcoef(fractions, np.arange(len(fractions)))[0, 1] > 0.8
+    assert fractions == sorted(fractions)
+    assert fractions[0] < 0.3
     steps = [report.step for report in reports]
     assert steps == sorted(steps)
     assert steps[-1] == preset.steps

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from VoxelFeatLib.fitting.presets import Preset
 
+# Weight of the newest piece of a kind in the mean of its times, at least.
+_LATEST = 0.01
+
 Agreement = Mapping[str, Mapping[str, float]]
 
 
@@ -21,7 +24,7 @@ class FitProgress:
     Attributes:
         stage: what is being done, for people.
         step, steps: optimiser steps taken and to take.
-        fraction: of the whole work, 0 to 1, by expected time.
+        fraction: of the whole work, 0 to 1, by expected time; never less than before.
         seconds_left: expected.
         losses: terms of the objective at this step; empty outside training.
         heldout: cosine and explained variance of the field by level name; empty before the first
@@ -47,11 +50,16 @@ class Pace:
     Args:
         preset: decides how many optimiser steps and views there are.
         units: number of pieces of every other kind of work.
+
+    Attributes:
+        elapsed: seconds of work so far.
+        fraction: share of the whole time that has passed, 0 to 1. It never falls: when the estimate
+            of the rest grows, what is left of the bar is only filled more slowly.
     """
 
     def __init__(self, preset: Preset, units: Mapping[str, int]) -> None:
         self._preset = preset
-        # Expected costs, in encoded views, until the first of a kind was measured.
+        # Expected costs, in encoded views, until a kind was measured.
         self._costs = {
             "planes": 1.0 + preset.augmentations,
             "slices": 1.2,
@@ -65,6 +73,7 @@ class Pace:
         self._counts: Counter[str] = Counter()
         self._last = time.perf_counter()
         self.elapsed = 0.0
+        self.fraction = 0.0
 
     def start(self) -> None:
         """Start the clock."""
@@ -74,6 +83,7 @@ class Pace:
         """Go on after work that an earlier process did."""
         self.elapsed = elapsed
         preset = self._preset
+        self.fraction = step / preset.steps
         # The pool and the held-out views are encoded again.
         lost = max(0, preset.views_at(max(0, step - 1)) - preset.pool)
         self._left = {
@@ -88,22 +98,25 @@ class Pace:
         self.elapsed += spent
         self._left[kind] = max(0, self._left.get(kind, 0) - 1)
         self._counts[kind] += 1
-        # The first of a kind pays for what is set up once, so the second one replaces it.
-        share = 1.0 if self._counts[kind] <= 2 else 0.1
+        # The first of a kind pays for what is set up once, so the second one replaces it. Then the
+        # mean of all, so that one slow piece among many changes little, and of the latest hundred
+        # or so, since machines change their pace.
+        share = max(1 / max(self._counts[kind] - 1, 1), _LATEST)
         self._seconds[kind] = (1 - share) * self._seconds.get(kind, 0.0) + share * spent
+        left = self.seconds_left
+        if left <= 0:
+            self.fraction = 1.0
+        else:
+            self.fraction += (1 - self.fraction) * spent / (spent + left)
 
     @property
     def seconds_left(self) -> float:
         """Expected seconds until the end."""
-        units = [seconds / self._costs[kind] for kind, seconds in self._seconds.items()]
-        unit = min(units, default=0.1)
+        # A kind's first piece says little; it counts as expected until the second, if another kind
+        # has been measured.
+        known = {kind: s for kind, s in self._seconds.items() if self._counts[kind] > 1}
+        known = known or self._seconds
+        unit = min((s / self._costs[kind] for kind, s in known.items()), default=0.1)
         return sum(
-            count * self._seconds.get(kind, self._costs[kind] * unit)
-            for kind, count in self._left.items()
+            count * known.get(kind, self._costs[kind] * unit) for kind, count in self._left.items()
         )
-
-    @property
-    def fraction(self) -> float:
-        """Share of the whole time that has passed."""
-        total = self.elapsed + self.seconds_left
-        return self.elapsed / total if total > 0 else 1.0
