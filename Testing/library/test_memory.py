@@ -11,7 +11,7 @@ import torch
 
 from VoxelFeatLib.backbones.filters import FilterBackbone
 from VoxelFeatLib.errors import NotEnoughMemoryError
-from VoxelFeatLib.fitting import memory
+from VoxelFeatLib.fitting import fitter, memory
 from VoxelFeatLib.fitting.fitter import Fitter
 from VoxelFeatLib.fitting.memory import check_memory, fit_memory, free_memory
 from VoxelFeatLib.fitting.networks import network_for
@@ -110,10 +110,18 @@ def test_the_gpu_is_named(monkeypatch):
 
 
 def test_a_fit_asks_before_it_starts(monkeypatch):
+    made = []
+
+    def recorded(*arguments):
+        made.append(network_for(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(fitter, "network_for", recorded)
     monkeypatch.setattr(memory, "free_memory", lambda _: 100 << 20)
     voxels = np.zeros((20, 64, 64), dtype=np.int16)
     with pytest.raises(NotEnoughMemoryError):
         Fitter(Volume(voxels, GEOMETRY, "CT"), BACKBONE, FAST)
+    assert all(parameter.is_meta for network in made for parameter in network.parameters())
 
 
 def test_grids_respect_their_bound():

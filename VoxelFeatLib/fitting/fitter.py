@@ -68,10 +68,12 @@ class Fitter:
         self.seed = seed
         self.device = torch.device(device)
         _check_size(volume)
+        with torch.device("meta"):  # shapes alone: to be asked for before anything is allocated
+            shapes = network_for(preset, volume.geometry, backbone)
+        check_memory(fit_memory(volume.geometry, backbone, shapes, preset), self.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # initial weights
             network = network_for(preset, volume.geometry, backbone)
-        check_memory(fit_memory(volume.geometry, backbone, network, preset), self.device)
         self.field = FeatureField(network, backbone.name, backbone.fingerprint).to(self.device)
         self._preparation = Preparation(volume, backbone, preset, seed, self.device)
         self._trainer: Trainer | None = None
