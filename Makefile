@@ -61,6 +61,7 @@ format: $(STAMP) ## tidy the code in place
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# A name that starts with _ is a helper, not a benchmark.
 bench: $(STAMP) ## print the tables of benchmarks/
 	@set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script; done
 

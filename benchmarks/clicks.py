@@ -9,7 +9,7 @@ from time import perf_counter
 
 import numpy as np
 import torch
-from tables import Row, median_ms, show
+from _tables import Row, median_ms, show
 
 from VoxelFeatLib.backbones.registry import create_backbone
 from VoxelFeatLib.evaluation.simulated_user import next_click

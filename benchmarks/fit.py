@@ -6,7 +6,7 @@ import argparse
 from time import perf_counter
 
 import psutil
-from tables import Row, show
+from _tables import Row, show
 
 from VoxelFeatLib.backbones.registry import create_backbone
 from VoxelFeatLib.fitting.fitter import Fitter
