@@ -98,7 +98,8 @@ def expected_mask(inference, head):
     geometry = inference.volume.geometry
     k, j, i = np.indices(geometry.shape_kji)
     ras = torch.as_tensor(geometry.to_ras(np.stack([i, j, k], -1).reshape(-1, 3))).float()
-    intensity = torch.from_numpy(inference.volume.intensity().ravel())
+    volume = inference.volume
+    intensity = torch.from_numpy(volume.intensity_window(volume.voxels).ravel())
     logits = head.logits(inference.field.features(ras), intensity)
     return (logits > 0).numpy().reshape(geometry.shape_kji), logits.numpy()
 

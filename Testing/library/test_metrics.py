@@ -10,7 +10,6 @@ from VoxelFeatLib.evaluation.metrics import (
     around,
     dice,
     hd95_mm,
-    mean_distances_mm,
     score,
     surface_distances,
 )
@@ -52,9 +51,9 @@ def test_directed_distances_differ_and_keep_their_names():
     reference, prediction = np.zeros((2, 3, 3, 12), dtype=np.uint8)
     reference[1, 1, 1] = 1
     prediction[1, 1, [1, 9]] = 1
-    to_prediction, to_reference = mean_distances_mm(prediction, reference, SPACING)
-    assert to_prediction == 0
-    assert to_reference == 4  # (0 + 8) / 2
+    scores = score(prediction, reference, SPACING)
+    assert scores.reference_to_prediction_mm == 0
+    assert scores.prediction_to_reference_mm == 4  # (0 + 8) / 2
     # The larger directed percentile: 95 % of the way from 0 to 8.
     assert hd95_mm(prediction, reference, SPACING) == pytest.approx(0.95 * 8)
 

@@ -8,10 +8,16 @@ from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.resampling import resample_labels_nearest
 from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.segmenting.coarse import anti_alias, coarsen, smoothed, underlying_grid
-from VoxelFeatLib.segmenting.refinement import refine, refine_steps
+from VoxelFeatLib.segmenting.refinement import refine_steps
 
 SHAPE = (24, 32, 32)
 FACTOR = 4
+
+
+def refine(*arguments, **options):
+    """The mask of the last step."""
+    *_, last = refine_steps(*arguments, **options)
+    return last.mask
 
 
 def dice(a, b):

@@ -7,7 +7,7 @@ import pytest
 
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.imaging.geometry import Geometry
-from VoxelFeatLib.imaging.resampling import resample_labels_nearest, resample_mask_linear
+from VoxelFeatLib.imaging.resampling import resample_labels_nearest
 
 
 def some_labels(shape):
@@ -29,8 +29,6 @@ def test_the_same_grid_changes_nothing(an_oblique_geometry):
     labels = some_labels(an_oblique_geometry.shape_kji)
     result = resample_labels_nearest(labels, an_oblique_geometry, an_oblique_geometry)
     np.testing.assert_array_equal(result, labels)
-    linear = resample_mask_linear(labels == 3, an_oblique_geometry, an_oblique_geometry)
-    np.testing.assert_allclose(linear, labels == 3, atol=1e-5)
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))
@@ -83,18 +81,6 @@ def test_halves_always_go_up_far_from_the_origin():
     np.testing.assert_array_equal(result, [[[5, 7]]])
 
 
-def test_linear_values_by_hand():
-    source = Geometry((1, 1, 3), np.eye(4))
-    half = np.diag([0.5, 1, 1, 1])
-    half[0, 3] = -0.75
-    target = Geometry((1, 1, 8), half)
-    result = resample_mask_linear(np.array([[[True, False, True]]]), source, target)
-    assert result.dtype == np.float32
-    # Positions -0.75 -0.25 0.25 0.75 1.25 1.75 2.25 2.75: outside, clamped, between.
-    np.testing.assert_allclose(result[0, 0], [0, 1, 0.75, 0.25, 0.25, 0.75, 1, 0], atol=1e-6)
-
-
 def test_labels_of_another_shape_are_refused(a_geometry):
-    for function in (resample_labels_nearest, resample_mask_linear):
-        with pytest.raises(InputError, match="shape"):
-            function(np.zeros((2, 2, 2), dtype=np.uint8), a_geometry, a_geometry)
+    with pytest.raises(InputError, match="shape"):
+        resample_labels_nearest(np.zeros((2, 2, 2), dtype=np.uint8), a_geometry, a_geometry)

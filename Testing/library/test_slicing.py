@@ -121,16 +121,6 @@ def test_mirrored_padding_is_shown():
     np.testing.assert_allclose(image[0, 8] * 16, [4, 3, 2, 1, *range(12)], atol=1e-5)
 
 
-def test_images_stacks_views():
-    geometry = GEOMETRIES["oblique"]
-    renderer = SliceRenderer(encoded(geometry), (Window(3e5, 1e5),), 32, CPU)
-    views = [axis_view(geometry, 2, 3.0), axis_view(geometry, 1, 4.0)]
-    images = renderer.images(views)
-    assert images.shape == (2, 1, 32, 32)
-    for image, view in zip(images, views, strict=True):
-        assert torch.equal(image, renderer.image(view))
-
-
 def test_a_slice_of_one_row_is_rendered():
     geometry = Geometry((1, 1, 8), np.eye(4))
     volume = Volume(np.arange(8, dtype=np.float32).reshape(1, 1, 8), geometry)

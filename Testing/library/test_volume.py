@@ -14,7 +14,7 @@ from VoxelFeatLib.imaging.volume import Volume, guess_modality
 def test_ct_intensity_spans_air_to_bone(a_geometry):
     voxels = np.zeros((4, 5, 6), dtype=np.int16)
     voxels[0, 0, :5] = (-3000, -1000, 0, 1000, 3000)
-    intensity = Volume(voxels, a_geometry, "CT").intensity()
+    intensity = Volume(voxels, a_geometry, "CT").intensity_window(voxels)
     assert intensity.dtype == np.float32
     np.testing.assert_array_equal(intensity[0, 0], [0, 0, 0.5, 1, 1, 0.5])
 
@@ -22,20 +22,22 @@ def test_ct_intensity_spans_air_to_bone(a_geometry):
 def test_other_intensity_spans_the_percentiles(a_geometry):
     voxels = np.arange(120, dtype=np.uint16).reshape(4, 5, 6)
     low, high = np.percentile(voxels, (0.5, 99.5))
-    intensity = Volume(voxels, a_geometry, "MR").intensity()
+    intensity = Volume(voxels, a_geometry, "MR").intensity_window(voxels)
     np.testing.assert_allclose(intensity, np.clip((voxels - low) / (high - low), 0, 1), atol=1e-6)
 
 
 def test_intensity_at_voxel_centres_is_the_voxel(a_volume):
     kji = np.stack(np.meshgrid(*map(np.arange, a_volume.voxels.shape), indexing="ij"), axis=-1)
     ras = a_volume.geometry.to_ras(kji.reshape(-1, 3)[:, ::-1])
-    np.testing.assert_array_equal(a_volume.intensity_at(ras), a_volume.intensity().ravel())
+    expected = a_volume.intensity_window(a_volume.voxels).ravel()
+    np.testing.assert_array_equal(a_volume.intensity_at(ras), expected)
 
 
 def test_intensity_between_voxels_agrees_with_scipy(a_volume):
     rng = np.random.default_rng(0)
     ijk = rng.uniform(-2, 8, (200, 3))  # in, beyond the edge voxels and outside
-    expected = map_coordinates(a_volume.intensity(), ijk[:, ::-1].T, order=1, mode="nearest")
+    intensity = a_volume.intensity_window(a_volume.voxels)
+    expected = map_coordinates(intensity, ijk[:, ::-1].T, order=1, mode="nearest")
     found = a_volume.intensity_at(a_volume.geometry.to_ras(ijk))
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-6)

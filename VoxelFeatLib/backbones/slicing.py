@@ -70,10 +70,6 @@ class SliceRenderer:
         values = functional.interpolate(values, side, mode="bilinear", antialias=True)
         return ((values[0] - self._low) / self._width).clamp(0, 1)
 
-    def images(self, views: list[View]) -> torch.Tensor:
-        """Several views, (N, windows, S, S)."""
-        return torch.stack([self.image(view) for view in views])
-
     def _index_affine(self, frame: Frame) -> torch.Tensor:
         """Voxel index of pixel (0, 0) and its steps along rows and columns, (3, 3), i j k last."""
         corners = self.geometry.to_ijk(frame.points(np.array([0, 1, 0]), np.array([0, 0, 1])))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -63,12 +62,13 @@ def presets(as_json: options.Json = False) -> None:
     - `voxelfeat presets`
     - `voxelfeat presets --json`
     """
+    from VoxelFeatLib.field.files import jsonable
     from VoxelFeatLib.fitting.presets import PRESETS
 
     if as_json:
-        print_json({name: _plain(preset) for name, preset in PRESETS.items()})
+        print_json({name: jsonable(preset) for name, preset in PRESETS.items()})
         return
-    columns = [_flat(_plain(preset)) for preset in PRESETS.values()]
+    columns = [_flat(jsonable(preset)) for preset in PRESETS.values()]
     table = Table("", *(column.pop("name") for column in columns))
     for key in columns[0]:
         table.add_row(key, *(_words(column[key]) for column in columns))
@@ -76,7 +76,7 @@ def presets(as_json: options.Json = False) -> None:
 
 
 def _field(path: Path) -> dict[str, Any]:
-    from VoxelFeatLib.field.files import read_header
+    from VoxelFeatLib.field.files import jsonable, read_header
 
     header = read_header(path)
     return {
@@ -84,7 +84,7 @@ def _field(path: Path) -> dict[str, Any]:
         "backbone": header.backbone,
         "fingerprint": header.fingerprint,
         "network": header.network,
-        "levels": _plain(header.levels),
+        "levels": jsonable(header.levels),
         "volume_sha256": header.volume_sha256,
         **_geometry(header.geometry),
         "fit": header.record,
@@ -112,17 +112,6 @@ def _geometry(geometry: Geometry) -> dict[str, Any]:
         "centre_ras_mm": np.round(geometry.centre_ras, 6).tolist(),
         "ijk_to_ras": geometry.ijk_to_ras.tolist(),
     }
-
-
-def _plain(value: Any) -> Any:
-    """Turn dataclasses and mappings, at any depth, into what JSON knows."""
-    if is_dataclass(value):
-        return {part.name: _plain(getattr(value, part.name)) for part in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(part) for key, part in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(part) for part in value]
-    return value
 
 
 def _flat(nested: Mapping[str, Any], above: str = "") -> dict[str, Any]:

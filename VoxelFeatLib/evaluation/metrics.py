@@ -86,20 +86,6 @@ def hd95_mm(
     return _hd95(*surface_distances(prediction, reference, spacing_ijk))
 
 
-def mean_distances_mm(
-    prediction: npt.ArrayLike, reference: npt.ArrayLike, spacing_ijk: Sequence[float]
-) -> tuple[float, float]:
-    """Mean surface distances in mm: reference to prediction, and prediction to reference.
-
-    Zero when both masks are empty, infinite when only one is.
-
-    Raises:
-        InputError: As `score`.
-    """
-    to_prediction, to_reference = surface_distances(prediction, reference, spacing_ijk)
-    return _mean(to_prediction, to_reference), _mean(to_reference, to_prediction)
-
-
 def surface_distances(
     prediction: npt.ArrayLike, reference: npt.ArrayLike, spacing_ijk: Sequence[float]
 ) -> tuple[FloatArray, FloatArray]:

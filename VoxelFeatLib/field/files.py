@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -89,7 +89,7 @@ class FieldHeader:
                 "fingerprint": self.fingerprint,
                 "network": self.network,
                 "settings": self.settings,
-                "levels": [asdict(level) for level in self.levels],
+                "levels": jsonable(self.levels),
                 "record": self.record,
             }
         )
@@ -109,6 +109,17 @@ class FieldHeader:
             levels=tuple(_level(level) for level in values["levels"]),
             record=dict(values["record"]),
         )
+
+
+def jsonable(value: Any) -> Any:
+    """Return dataclasses, mappings and tuples, at any depth, as JSON reads them back."""
+    if is_dataclass(value):
+        return {part.name: jsonable(getattr(value, part.name)) for part in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(part) for key, part in value.items()}
+    if isinstance(value, tuple | list):
+        return [jsonable(part) for part in value]
+    return value
 
 
 def header_of(

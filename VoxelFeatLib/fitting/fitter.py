@@ -7,7 +7,6 @@ from a checkpoint therefore takes the very steps that the uninterrupted one woul
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ import torch
 
 from VoxelFeatLib.errors import FieldFileError, InputError
 from VoxelFeatLib.field.feature_field import FeatureField
-from VoxelFeatLib.field.files import check_volume, header_of, read_tensors, write_tensors
+from VoxelFeatLib.field.files import check_volume, header_of, jsonable, read_tensors, write_tensors
 from VoxelFeatLib.field.grid import GridNetwork
 from VoxelFeatLib.fitting.memory import check_memory, fit_memory
 from VoxelFeatLib.fitting.networks import network_for
@@ -117,7 +116,7 @@ class Fitter:
     def settings(self) -> dict[str, Any]:
         """What must be equal for a checkpoint to be resumed, as JSON."""
         return {
-            "preset": _jsonable(dataclasses.asdict(self.preset)),
+            "preset": jsonable(self.preset),
             "backbone": self.backbone.fingerprint,
             "seed": self.seed,
         }
@@ -252,15 +251,6 @@ def _check_size(volume: Volume) -> None:
             f"A volume of {sizes} voxels is too small to fit; "
             "it needs at least 8 voxels along two axes."
         )
-
-
-def _jsonable(value: Any) -> Any:
-    """Settings as JSON reads them back: lists for tuples, text for every key."""
-    if isinstance(value, dict) or hasattr(value, "items"):
-        return {str(k): _jsonable(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_jsonable(v) for v in value]
-    return value
 
 
 def _differences(found: Any, wanted: dict[str, Any]) -> str:

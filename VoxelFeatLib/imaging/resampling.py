@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK
 
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.imaging.aliases import FloatArray
 from VoxelFeatLib.imaging.geometry import Geometry
-from VoxelFeatLib.imaging.itk import image_of
 
 # Index differences below this are rounding of the two maps. Halves (a voxel centre midway between
 # two others, as in down-sampling by an even factor) then always go the same way: up.
@@ -41,36 +39,6 @@ def resample_labels_nearest(
     if one_per_row.all() and np.linalg.det(linear) != 0:
         return _nearest_parallel(labels, matrix, to_geometry.shape_kji)
     return _nearest_oblique(labels, matrix, to_geometry.shape_kji)
-
-
-def resample_mask_linear(
-    mask: npt.NDArray[Any], from_geometry: Geometry, to_geometry: Geometry
-) -> npt.NDArray[np.float32]:
-    """Interpolate a mask or any scalar array trilinearly at the voxel centres of another grid.
-
-    Values are clamped to the edge voxels inside the box of ``from_geometry`` and 0 outside it.
-
-    Returns:
-        float32 array of ``to_geometry.shape_kji``.
-
-    Raises:
-        InputError: The mask is not of the geometry's shape.
-    """
-    _check_shape(mask, from_geometry)
-    values = mask.astype(np.uint8) if mask.dtype == bool else mask
-    spacing, origin, direction = to_geometry.to_lps()
-    image = SimpleITK.Resample(
-        image_of(values, from_geometry),
-        to_geometry.shape_kji[::-1],
-        SimpleITK.Transform(),
-        SimpleITK.sitkLinear,
-        origin,
-        spacing,
-        direction,
-        0.0,
-        SimpleITK.sitkFloat32,
-    )
-    return np.asarray(SimpleITK.GetArrayFromImage(image))
 
 
 def _check_shape(values: npt.NDArray[Any], geometry: Geometry) -> None:

@@ -79,12 +79,8 @@ class Volume:
             self._intensity_window = percentile_window(self.voxels)
         return self._intensity_window
 
-    def intensity(self) -> npt.NDArray[np.float32]:
-        """Return the voxels as (K, J, I) float32 in [0, 1], clipped to ``intensity_window``."""
-        return self.intensity_window(self.voxels)
-
     def intensity_at(self, ras: npt.ArrayLike) -> npt.NDArray[np.float32]:
-        """Interpolate ``intensity()`` trilinearly at (N, 3) RAS mm, edge values outside.
+        """Interpolate trilinearly, in ``intensity_window``, at (N, 3) RAS mm, edge values outside.
 
         Returns:
             (N,) float32; at voxel centres exactly the voxel's intensity.

@@ -60,36 +60,6 @@ class RefineProgress:
     trust: float = 0.0
 
 
-def refine(
-    volume: Volume,
-    field: FeatureField,
-    coarse_mask: Mask,
-    coarse_geometry: Geometry | None = None,
-    *,
-    mode: Mode = "prior",
-    coarse_mm: float | None = None,
-    seed: int = 0,
-) -> Mask:
-    """Refine a coarse mask at once; arguments and errors as ``refine_steps``.
-
-    Returns:
-        (K, J, I) on the volume's grid.
-    """
-    steps = refine_steps(
-        volume,
-        field,
-        coarse_mask,
-        coarse_geometry,
-        mode=mode,
-        coarse_mm=coarse_mm,
-        seed=seed,
-    )
-    *_, last = steps
-    if last.mask is None:  # the last step carries it
-        raise AssertionError
-    return last.mask
-
-
 def refine_steps(
     volume: Volume,
     field: FeatureField,
