@@ -24,7 +24,7 @@ class GridSettings:
     """
 
     spacing: tuple[float, ...] = (0.5, 0.5, 0.4)
-    latents: tuple[int, ...] = (10, 16, 64)
+    latents: tuple[int, ...] = (10, 20, 64)
     most_values: int = 100_000_000
     slices: int = 128
 
