@@ -77,6 +77,7 @@ def fit(
     from VoxelFeatLib.cli.fields import torch_device
     from VoxelFeatLib.field.files import save_field
     from VoxelFeatLib.fitting.fitter import Fitter
+    from VoxelFeatLib.fitting.memory import free_memory
     from VoxelFeatLib.fitting.presets import preset_named
 
     place = torch_device(device)
@@ -89,6 +90,10 @@ def fit(
         fitter = Fitter(image, network, numbers, seed=seed, device=place)
     else:
         fitter = Fitter.resume(resume, image, network, numbers, seed=seed, device=place)
+    say(
+        f"This needs about {fitter.memory / 1e9:.1f} GB of memory; "
+        f"{free_memory(place) / 1e9:.1f} GB are free."
+    )
     ready = run_fit(fitter, kept)
     save_field(output, fitter.field, image, fitter.record)
     _report(output, image, fitter.record, ready, as_json=as_json)

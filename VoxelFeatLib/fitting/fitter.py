@@ -47,6 +47,10 @@ class Fitter:
         seed: decides every random choice.
         device: where to fit.
 
+    Attributes:
+        field: the field, better after every iteration.
+        memory: peak bytes the fit is expected to need on its device.
+
     Raises:
         InputError: the volume is too small to be sliced.
         NotEnoughMemoryError: the fit would not fit into memory.
@@ -69,7 +73,8 @@ class Fitter:
         _check_size(volume)
         with torch.device("meta"):  # shapes alone: to be asked for before anything is allocated
             shapes = network_for(preset, volume.geometry, backbone)
-        check_memory(fit_memory(volume.geometry, backbone, shapes, preset), self.device)
+        self.memory = fit_memory(volume.geometry, backbone, shapes, preset)
+        check_memory(self.memory, self.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # initial weights
             network = network_for(preset, volume.geometry, backbone)
