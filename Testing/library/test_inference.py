@@ -100,7 +100,11 @@ def expected_mask(inference, head):
     ras = torch.as_tensor(geometry.to_ras(np.stack([i, j, k], -1).reshape(-1, 3))).float()
     volume = inference.volume
     intensity = torch.from_numpy(volume.intensity_window(volume.voxels).ravel())
-    logits = head.logits(inference.field.features(ras), intensity)
+    features = inference.field.features(ras)
+    if isinstance(head, AffineHead):
+        logits = features @ head.weight + intensity * head.intensity_weight + head.bias
+    else:
+        logits = head.logits(features, intensity)
     return (logits > 0).numpy().reshape(geometry.shape_kji), logits.numpy()
 
 

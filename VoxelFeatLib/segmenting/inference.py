@@ -31,11 +31,12 @@ from VoxelFeatLib.field.lattice import Lattice
 from VoxelFeatLib.imaging.aliases import Mask, Triple
 from VoxelFeatLib.segmenting.blocks import BlockBounds
 from VoxelFeatLib.segmenting.extent import Chunk, Extent
+from VoxelFeatLib.segmenting.probe import AffineHead
 
 if TYPE_CHECKING:
     from VoxelFeatLib.field.feature_field import FeatureField
     from VoxelFeatLib.imaging.volume import Volume
-    from VoxelFeatLib.segmenting.probe import AffineHead, Head
+    from VoxelFeatLib.segmenting.probe import FeatureHead, Head
 
 Array = npt.NDArray[np.float32]
 
@@ -111,10 +112,10 @@ class VolumeInference:
                 mask[piece.within(extent)] = self._logits(head, piece) > 0
                 evaluated += piece.size
             yield Chunk(extent, mask, final=False)
-        if head.affine is None:
-            rest = self._everywhere(head, box, shown, cancelled)
+        if isinstance(head, AffineHead):
+            rest = self._blockwise(head, box, shown, cancelled)
         else:
-            rest = self._blockwise(head.affine, box, shown, cancelled)
+            rest = self._everywhere(head, box, shown, cancelled)
         return InferenceReport(evaluated + (yield from rest), box.size)
 
     def mask(self, head: Head, box: Extent | None = None) -> tuple[Mask, InferenceReport]:
@@ -140,17 +141,16 @@ class VolumeInference:
         """Evaluate any positions, (N, 3) RAS mm, such as an oblique plane's: (N,) logits."""
         positions = np.asarray(ras, dtype=np.float64).reshape(-1, 3)
         result = np.empty(len(positions), dtype=np.float32)
-        affine = head.affine
-        most = _POINTS_AT_ONCE if affine else max(1, _VALUES_AT_ONCE // self.field.channels)
+        most = self._points_at_once(head)
         for first in range(0, len(positions), most):
             part = slice(first, first + most)
             points = torch.as_tensor(positions[part], dtype=torch.float32, device=self.field.device)
             intensity = self.volume.intensity_at(positions[part])
-            if affine:
-                values = _numpy(self.field.project(points, *_folded(affine))[:, 0])
-                result[part] = values + affine.intensity_weight * intensity
-                if affine.spatial is not None:
-                    result[part] += affine.spatial.at(positions[part])
+            if isinstance(head, AffineHead):
+                values = _numpy(self.field.project(points, *_folded(head))[:, 0])
+                result[part] = values + head.intensity_weight * intensity
+                if head.spatial is not None:
+                    result[part] += head.spatial.at(positions[part])
             else:
                 result[part] = _combined(head, self.field.features(points), intensity)
         return result
@@ -168,12 +168,11 @@ class VolumeInference:
         """Logits of every voxel of an extent."""
         lattice = Lattice.of_voxels(extent.start_kji, extent.stop_kji)
         intensity = self.volume.intensity_window(self.volume.voxels[extent.slices])
-        affine = head.affine
-        if affine is None:
+        if not isinstance(head, AffineHead):
             features = self.field.features_on(lattice).flatten(end_dim=-2)
             return _combined(head, features, intensity.ravel()).reshape(extent.shape)
-        intensity *= affine.intensity_weight
-        intensity += self._smooth_part(affine, lattice)
+        intensity *= head.intensity_weight
+        intensity += self._smooth_part(head, lattice)
         return intensity
 
     def _smooth_part(self, head: AffineHead, lattice: Lattice) -> Array:
@@ -183,16 +182,19 @@ class VolumeInference:
 
     def _pieces(self, extent: Extent, head: Head) -> Iterator[Extent]:
         """Cut an extent into slabs that are evaluated at once."""
-        most = _POINTS_AT_ONCE
-        if head.affine is None:
-            most = min(most, max(1, _VALUES_AT_ONCE // self.field.channels))
+        most = self._points_at_once(head)
         # Rows first, so that even one slice of many channels stays bounded.
         rows = max(1, most // max(1, extent.shape[2]))
         planes = max(1, rows // max(1, extent.shape[1]))
         yield from _cut(extent, (planes, min(rows, max(1, extent.shape[1])), extent.shape[2]))
 
+    def _points_at_once(self, head: Head) -> int:
+        if isinstance(head, AffineHead):
+            return _POINTS_AT_ONCE
+        return min(_POINTS_AT_ONCE, max(1, _VALUES_AT_ONCE // self.field.channels))
+
     def _everywhere(
-        self, head: Head, box: Extent, shown: Sequence[Extent], cancelled: Callable[[], bool]
+        self, head: FeatureHead, box: Extent, shown: Sequence[Extent], cancelled: Callable[[], bool]
     ) -> Generator[Chunk, None, int]:
         """Evaluate every voxel, tile by tile: what is left to do when no bound is known."""
         tile = tuple(_TILE * n for n in self.block_kji)
@@ -291,7 +293,7 @@ class VolumeInference:
         return sorted(extents, key=distance)
 
 
-def _combined(head: Head, features: torch.Tensor, intensity: Array) -> Array:
+def _combined(head: FeatureHead, features: torch.Tensor, intensity: Array) -> Array:
     return _numpy(head.logits(features, torch.from_numpy(intensity).to(features)))
 
 

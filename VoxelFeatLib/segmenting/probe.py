@@ -39,12 +39,8 @@ _LEARNING_RATE, _EPOCHS, _BATCH = 0.01, 200, 8192
 _LAYER_NORM_EPS = 1e-5
 
 
-class Head(Protocol):
-    """What turns features and intensities into logits; positive means: in the segment."""
-
-    @property
-    def affine(self) -> AffineHead | None:
-        """The head itself where it is affine, so that the field can fold it into its last layer."""
+class FeatureHead(Protocol):
+    """What turns features and intensities into logits, whatever the position."""
 
     def logits(self, features: torch.Tensor, intensity: torch.Tensor) -> torch.Tensor:
         """Map (N, C) features and (N,) intensities in [0, 1] to (N,) logits."""
@@ -66,15 +62,10 @@ class AffineHead:
     bias: float
     spatial: SpatialTerm | None = None
 
-    @property
-    def affine(self) -> AffineHead:
-        """The head itself."""
-        return self
 
-    def logits(self, features: torch.Tensor, intensity: torch.Tensor) -> torch.Tensor:
-        """Map (N, C) features and (N,) intensities to (N,) logits, without the spatial term."""
-        weight = self.weight.to(features)
-        return features @ weight + intensity * self.intensity_weight + self.bias
+# Positive logits mean: in the segment. Of an affine head the field folds all but the spatial term
+# into its last layer; any other one needs the features themselves.
+Head = AffineHead | FeatureHead
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,11 +81,6 @@ class LayerNormHead:
     scale: torch.Tensor
     offset: float
     eps: float
-
-    @property
-    def affine(self) -> None:
-        """None: the division by the deviation is not affine."""
-        return
 
     def logits(self, features: torch.Tensor, intensity: torch.Tensor) -> torch.Tensor:
         """Map (N, C) features and (N,) intensities in [0, 1] to (N,) logits."""

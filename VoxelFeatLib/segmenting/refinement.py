@@ -175,11 +175,6 @@ class _StandardisedHead:
         head = fit_layernorm((positive - mean) / scale, (negative - mean) / scale, seed=seed)
         return cls(head, torch.from_numpy(mean), torch.from_numpy(scale))
 
-    @property
-    def affine(self) -> None:
-        """None: LayerNorm is not affine."""
-        return
-
     def logits(self, features: torch.Tensor, intensity: torch.Tensor) -> torch.Tensor:
         """Map (N, C) features and (N,) intensities in [0, 1] to (N,) logits."""
         mean, scale = self.mean.to(features), self.scale.to(features)
