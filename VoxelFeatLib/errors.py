@@ -37,7 +37,7 @@ class NotEnoughMemoryError(VoxelFeatError):
 
 
 class Cancelled(VoxelFeatError):  # noqa: N818 - not an error of anybody's: the user asked for it
-    """The user cancelled the work; nothing was written."""
+    """The user cancelled the work; no file was left half-written."""
 
     def __init__(self, message: str = "Cancelled.", hint: str = "") -> None:
         super().__init__(message, hint)

@@ -32,8 +32,8 @@ _REACHES = (0.045, 0.125)
 _TEXTURE_REACH = 0.06
 _DIRECTION_REACH = 0.06
 _DISTANCES = (0.125, 0.31)
-# Cells stay about two voxels wide, as SAM2's finest map on a 512 x 512 slice, up to SAM2's input
-# size.
+# Cells stay about two voxels wide, as in SAM2's finest map of a 512 x 512 slice, up to the size of
+# SAM2's input.
 _PIXELS_PER_VOXEL = 2
 _INPUT_STEP, _SMALLEST_INPUT, _LARGEST_INPUT = 64, 128, 1024
 
@@ -42,8 +42,8 @@ class FilterBackbone:
     """Scale space, gradients, Hessian eigenvalues, local deviation, histograms and texture.
 
     Args:
-        windows: intensity windows, the first one being the one whose histogram and texture count
-            most.
+        windows: intensity windows; all give means, the first two edges and texture, the first the
+            histogram.
         input_size: side of the square input, pixels, a multiple of 16.
     """
 

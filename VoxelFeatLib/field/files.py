@@ -1,9 +1,8 @@
 """Field files: one safetensors file of weights with a JSON header.
 
 The header, under the metadata key "voxelfeat", holds the format version, the kind ("field" or
-"checkpoint"),
-geometry, SHA-256 of the voxels, backbone and its fingerprint, network, and the fit's record. It is
-data only: nothing in a file is executed.
+"checkpoint"), geometry, SHA-256 of the voxels, backbone and its fingerprint, network, and the fit's
+record. It is data only: nothing in a file is executed.
 """
 
 from __future__ import annotations

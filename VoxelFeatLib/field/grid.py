@@ -1,8 +1,8 @@
 """The `grid` network: one grid of latent vectors a level, interpolated, mapped linearly.
 
 Interpolation and the last layer are both linear, so a linear probe can be applied to the nodes
-first and its
-scalar result interpolated: a mask costs a few operations a voxel, whatever the number of channels.
+first and its scalar result interpolated: a mask costs a few operations a voxel, whatever the number
+of channels.
 """
 
 from __future__ import annotations

@@ -67,8 +67,8 @@ class ChannelMeasure:
     """Estimates the statistics from random planes, each plain and with several augmentations.
 
     sigma_i is the root mean square difference of channel i between an augmented view and the plain
-    view of
-    the same plane, both at the augmented view's cell centres; w_i = sigma_i / (mean sigma_i + eps).
+    view of the same plane, both at the augmented view's cell centres;
+    w_i = sigma_i / (mean sigma_i + eps).
     """
 
     def __init__(self, sampler: ViewSampler, renderer: SliceRenderer, backbone: Backbone) -> None:

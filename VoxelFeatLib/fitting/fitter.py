@@ -1,8 +1,8 @@
 """The fit: a sequence of short steps that a caller runs, watches, interrupts and resumes.
 
 Everything random is derived from the seed and a counter, never from a generator's history. A fit
-resumed
-from a checkpoint therefore takes the very steps that the uninterrupted one would have taken.
+resumed from a checkpoint therefore takes the very steps that the uninterrupted one would have
+taken.
 """
 
 from __future__ import annotations

@@ -23,9 +23,8 @@ class HeldOut:
     """Random valid cells of held-out views, and how well a field or plain upsampling explains them.
 
     Features are standardised channel by channel first, so that no channel dominates and a constant
-    offset
-    earns nothing. Cosine: mean over cells of the cosine of predicted and true features. Explained
-    variance: 1 - sum |F - f|^2 / sum |f - mean f|^2.
+    offset earns nothing. Cosine: mean over cells of the cosine of predicted and true features.
+    Explained variance: 1 - sum |F - f|^2 / sum |f - mean f|^2.
     """
 
     def __init__(

@@ -34,9 +34,9 @@ class NodeDescent:
     """Gradient descent on node values, each divided by how much the step used the node.
 
     Rendering a cell is a weighted mean of nodes, so a step of rate 1 moves every node by the
-    weighted mean
-    error of the cells it served: simultaneous algebraic reconstruction (SIRT). It converges
-    several times faster than Adam here, touches only the nodes in the batch and keeps no state.
+    weighted mean error of the cells it served: simultaneous algebraic reconstruction (SIRT). It
+    converges several times faster than Adam here, touches only the nodes in the batch and keeps no
+    state.
     """
 
     # Nodes that the batch hardly touched move less than their noisy mean error asks for.

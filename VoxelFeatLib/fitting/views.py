@@ -20,8 +20,7 @@ class EncodedView:
     """One view's targets and its map to space.
 
     Attributes:
-        affine: (3, 3) RAS mm: position at input coordinates (0, 0), step per unit s, step per unit
-            t.
+        affine: (3, 3) RAS mm: position at input coordinates (0, 0), steps per unit s and t.
         pixel_steps: (2, 3) RAS mm: one native pixel along rows and along columns.
         targets: standardised features, one (G, G, C) float16 a level.
         valid: cells that count, one (G, G) bool a level.

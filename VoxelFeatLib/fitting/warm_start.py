@@ -24,8 +24,7 @@ class WarmStart:
     """Sets a grid network to the mean of upsampled features of orthogonal slices.
 
     Along the slicing axis a node takes the linear mix of its two neighbouring slices, in the plane
-    the
-    bilinear mix of cells: before any training the field equals plain trilinear upsampling.
+    the bilinear mix of cells: before any training the field equals plain trilinear upsampling.
     """
 
     def __init__(

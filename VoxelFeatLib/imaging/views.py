@@ -1,10 +1,9 @@
 """Oblique views: planes through a volume, their augmentation, their cells' places in RAS.
 
-A view is a base slice of H0 x W0 pixels (its `Frame`), mirror-padded, zoomed, cropped back to H0 x
-W0 and
-resized to the backbone's square input (its `Augmentation`). All of this is affine, so a view's
-whole cell
-map is three vectors: see `View.affine`. Source: VoxelFeat (MIDL 2025), section on random slices.
+A view is a base slice of H0 x W0 pixels (its `Frame`), mirror-padded, zoomed, cropped back to
+H0 x W0 and resized to the backbone's square input (its `Augmentation`). All of this is affine, so a
+view's whole cell map is three vectors: see `View.affine`. Source: VoxelFeat (MIDL 2025), section on
+random slices.
 """
 
 from __future__ import annotations
@@ -133,9 +132,8 @@ def slicing_axes(geometry: Geometry) -> tuple[int, ...]:
     """Index axes (0 = i, 1 = j, 2 = k) along which a volume is sliced.
 
     BiomedParse's rule: axial (k) unless its slices are too elongated, else the axis with the
-    squarest slices.
-    Near-isotropic volumes are also sliced along every other axis whose slices are not too
-    elongated.
+    squarest slices. Near-isotropic volumes are also sliced along every other axis whose slices are
+    not too elongated.
     """
     extent = geometry.spacing * np.array(geometry.shape_kji[::-1])
     sides = [np.delete(extent, axis) for axis in range(3)]
