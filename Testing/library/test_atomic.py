@@ -74,6 +74,11 @@ def test_a_missing_folder_is_named_before_any_work(tmp_path):
         write_half(tmp_path / "nowhere" / "mask.nrrd", AssertionError("work was begun"))
 
 
+def test_a_name_that_is_no_text_is_refused(tmp_path):
+    with pytest.raises(InputError, match="bytes that are no text"):
+        write_half(tmp_path / "a\udcff.nrrd", AssertionError("work was begun"))
+
+
 def test_the_old_file_survives_a_kill(tmp_path):
     path = tmp_path / "mask.nrrd"
     path.write_text("old")

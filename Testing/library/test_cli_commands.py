@@ -148,6 +148,12 @@ def test_segment_starts_from_a_mask_on_other_voxels(
         (("-p", "in.csv", "--also", "o=in.csv", "-o", "o.nrrd"), "Two segments are named"),
         (("-p", "in.csv", "--device", "warp", "-o", "o.nrrd"), "The device warp cannot be used"),
         (("-p", "far.csv", "-o", "o.nrrd"), "lies outside the volume"),
+        (("-p", "in.csv", "-n", "in.csv", "-o", "o.nrrd"), 'segment "o" and a negative one'),
+        (
+            ("-p", "in.csv", "--also", "k=in.csv", "-o", "o.nrrd"),
+            'positive click of segment "k" and of segment "o"',
+        ),
+        (("-p", "in.csv", "--seed", str(2**64), "-o", "o.nrrd"), "Invalid value for '--seed'"),
     ],
 )
 def test_segment_refuses_in_one_sentence_and_writes_nothing(

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 import VoxelFeatLib
 from VoxelFeatLib.cli import console, options
 from VoxelFeatLib.cli.app import new_program
+from VoxelFeatLib.cli.fields import torch_device
 from VoxelFeatLib.errors import Cancelled, FieldFileError, InputError
 from VoxelFeatLib.imaging.atomic import replacing
 
@@ -76,6 +77,20 @@ def test_a_wrong_option_is_2() -> None:
     code, out, err = run(None, "--colour")
     assert (code, out) == (2, "")
     assert "No such option: --colour" in err
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (PermissionError(13, "Permission denied", "/a/b.csv"), "Cannot use /a/b.csv: Permission"),
+        (OSError(28, "No space left on device"), "Cannot use the output: No space left"),
+        (MemoryError(), "The machine has too little free memory for this."),
+    ],
+)
+def test_what_the_system_refuses_is_2_and_a_sentence(error: Exception, sentence: str) -> None:
+    code, out, err = run(error)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"Error: {sentence}")
 
 
 def test_a_defect_is_not_hidden() -> None:
@@ -199,11 +214,18 @@ def test_other_bad_texts_are_refused() -> None:
         options.coordinate_system("IJK")
 
 
+def test_a_device_that_holds_no_numbers_is_refused() -> None:
+    with pytest.raises(InputError, match="The device meta cannot be used here"):
+        torch_device("meta")
+
+
 def test_outputs_are_checked_before_the_work(tmp_path: Path) -> None:
     assert options.segmentation_path(tmp_path / "a.seg.nrrd") == tmp_path / "a.seg.nrrd"
     assert options.field_path(tmp_path / "a.voxelfeat") == tmp_path / "a.voxelfeat"
     with pytest.raises(InputError, match=r"with one of the endings \.nii\.gz, \.nii, \.nrrd"):
         options.image_path(tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"a\.seg\.nrrd would be opened as a segmentation"):
+        options.image_path(tmp_path / "a.seg.nrrd")
     with pytest.raises(InputError, match="does not exist; create it or choose another"):
         options.image_path(tmp_path / "none" / "a.nrrd")
     (tmp_path / "folder.nrrd").mkdir()

@@ -259,7 +259,7 @@ def test_the_header_states_the_coordinate_system(
 
 
 def test_the_option_states_the_coordinate_system_of_xyz(a_table: Writer) -> None:
-    path = a_table("x,y,z", "1,2,3")
+    path = a_table("x,y,z", "1,2,3,")  # a trailing comma says nothing
     assert read_clicks(positive=[path], system="RAS")[0].ras == (1.0, 2.0, 3.0)
     assert read_clicks(positive=[path], system="LPS")[0].ras == (-1.0, -2.0, 3.0)
 
@@ -285,6 +285,8 @@ def test_a_table_as_slicer_exports_it(a_table: Writer) -> None:
         (("r,a,s", "1,2,nan"), None, "not three finite numbers"),
         (("r,a,s", "1,2"), None, "not three finite numbers"),
         (("r,a,s", "1,2,three"), None, "not three finite numbers"),
+        (("r,a,s", "-8,2,63,2,44,0"), None, "more values than the header has columns"),
+        (("r,a,s,a", "1,2,3,4"), None, "has the columns r, a, s more than once"),
     ],
 )
 def test_bad_tables_are_refused_in_one_sentence(

@@ -111,6 +111,8 @@ def test_missing_empty_and_foreign_files(tmp_path):
         read_volume(tmp_path / "nothing.nrrd")
     with pytest.raises(InputError, match=r"Cannot read .*too long"):
         read_volume(tmp_path / f"{'a' * 300}.nrrd")
+    with pytest.raises(InputError, match="bytes that are no text"):
+        read_volume(tmp_path / "a\udcff.nrrd")  # how Python shows the byte 0xff in a name
     (tmp_path / "empty.nrrd").touch()
     with pytest.raises(InputError, match="is empty"):
         read_volume(tmp_path / "empty.nrrd")

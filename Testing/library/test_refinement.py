@@ -86,8 +86,10 @@ def test_coarsening_to_millimetres_refines_no_axis_and_keeps_the_centre():
     np.testing.assert_allclose(grid.centre_ras, geometry.centre_ras)
     with pytest.raises(InputError, match="either"):
         coarsen(coarse, grid)
-    with pytest.raises(InputError, match="positive size"):
+    with pytest.raises(InputError, match="positive, finite size"):
         coarsen(coarse, grid, factor=0)
+    with pytest.raises(InputError, match="positive, finite size"):
+        coarsen(coarse, grid, mm=np.inf)
 
 
 def test_a_gaussian_keeps_a_plane_border_where_it_is():

@@ -50,6 +50,8 @@ def test_a_thin_mask_teaches_with_all_its_voxels():
 def test_a_box_in_millimetres(a_geometry):
     box = box_of_ras([(11.1, 24.2, 40), (10.5, 21.5, 30)], a_geometry)
     assert box == Extent((0, 2, 1), (4, 5, 3))
+    whole = Extent.whole(a_geometry.shape_kji)
+    assert box_of_ras([(-1e300,) * 3, (1e300,) * 3], a_geometry) == whole
     with pytest.raises(InputError, match="no voxel"):
         box_of_ras([(0, 0, 0), (1, 1, 1)], a_geometry)
     with pytest.raises(InputError, match="two opposite corners"):

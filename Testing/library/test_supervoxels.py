@@ -52,6 +52,8 @@ def test_same_seed_same_supervoxels(a_ct, a_field_of_halves):
 def test_bad_input(a_ct, a_field_of_halves):
     with pytest.raises(InputError, match="at least two"):
         supervoxels(a_ct, a_field_of_halves, count=1)
+    with pytest.raises(InputError, match="at most 5,000"):
+        supervoxels(a_ct, a_field_of_halves, count=5001)
     empty = Volume(np.full(a_ct.voxels.shape, -1000, dtype=np.int16), a_ct.geometry, "CT")
     with pytest.raises(InputError, match="nothing but air"):
         supervoxels(empty, a_field_of_halves)

@@ -174,7 +174,7 @@ def test_a_segmentation_without_segments_is_a_valid_file(tmp_path, a_geometry):
 
 
 def test_the_same_segments_give_the_same_bytes(tmp_path, a_geometry):
-    segments = [SegmentMask("a", np.ones(a_geometry.shape_kji, dtype=bool))]
+    segments = [SegmentMask("a\udcff", np.ones(a_geometry.shape_kji, dtype=bool))]
     for name in ("a.seg.nrrd", "b.seg.nrrd"):
         write_segmentation(tmp_path / name, segments, a_geometry)
     assert (tmp_path / "a.seg.nrrd").read_bytes() == (tmp_path / "b.seg.nrrd").read_bytes()

@@ -20,7 +20,7 @@ from VoxelFeatLib.cli.fit import fit
 from VoxelFeatLib.cli.info import info, presets
 from VoxelFeatLib.cli.refine import refine
 from VoxelFeatLib.cli.segment import segment
-from VoxelFeatLib.errors import Cancelled, VoxelFeatError
+from VoxelFeatLib.errors import Cancelled, InputError, NotEnoughMemoryError, VoxelFeatError
 
 USER_ERROR = 2
 CANCELLED = 130
@@ -29,7 +29,8 @@ CANCELLED = 130
 class Commands(TyperGroup):
     """The commands, run so that every error ends in its exit code and never in a traceback.
 
-    Only errors meant for users are caught: anything else is a defect, and its traceback a report.
+    Only errors meant for users are caught, and what the system refuses: a file, a folder, memory.
+    Anything else is a defect, and its traceback a report.
     """
 
     def invoke(self, ctx: Any) -> Any:
@@ -44,6 +45,20 @@ class Commands(TyperGroup):
             raise typer.Exit(CANCELLED) from cancelled
         except VoxelFeatError as error:
             say_error(error)
+            raise typer.Exit(USER_ERROR) from error
+        except BrokenPipeError:
+            raise  # whoever read the output has seen enough; the caller ends in silence
+        except OSError as error:
+            what = error.filename or "the output"
+            say_error(InputError(f"Cannot use {what}: {error.strerror or error}."))
+            raise typer.Exit(USER_ERROR) from error
+        except MemoryError as error:
+            say_error(
+                NotEnoughMemoryError(
+                    "The machine has too little free memory for this.",
+                    "Close other programs, or crop or resample the volume.",
+                )
+            )
             raise typer.Exit(USER_ERROR) from error
 
 

@@ -41,7 +41,9 @@ Device = Annotated[
     str,
     typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, mps, or auto: a GPU where there is one."),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Same input, seed and device: same result.")]
+Seed = Annotated[
+    int, typer.Option(min=0, max=2**63 - 1, help="Same input, seed and device: same result.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 
 
@@ -56,6 +58,11 @@ def segmentation_path(path: Path) -> Path:
 
 def image_path(path: Path) -> Path:
     """Check, before any long work, that an image can be written there; raises as above."""
+    if path.name.lower().endswith(SEGMENTATION_ENDINGS[0]):
+        raise InputError(
+            f"{path.name} would be opened as a segmentation, but an image is written.",
+            "Leave the .seg out.",
+        )
     return _writable(path, IMAGE_ENDINGS)
 
 

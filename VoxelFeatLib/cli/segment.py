@@ -95,6 +95,7 @@ def segment(
     # torch loads only now, after everything that can be wrong in the arguments
     from VoxelFeatLib.cli.fields import open_field
     from VoxelFeatLib.segmenting.extent import box_of_ras
+    from VoxelFeatLib.segmenting.segment import check_consistent
     from VoxelFeatLib.segmenting.session import Session
 
     image = open_volume(volume, series=series, fill=fill)
@@ -111,6 +112,7 @@ def segment(
             base_mask=masks[0].mask if masks and title == name else None,
             locality=not everywhere,
         )
+    check_consistent(asked, image.geometry)
     made, rows = [], []
     for wanted in session.segments:
         began = time.perf_counter()

@@ -28,6 +28,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
         InputError: The folder does not exist or cannot be written, or the disk is full.
     """
     target = Path(path)
+    try:
+        str(target).encode()
+    except UnicodeEncodeError as error:  # writers in C++ would end the whole process
+        raise InputError(
+            f"Cannot write {target}: the path has bytes that are no text.", "Choose another name."
+        ) from error
     part = f".part.{target.name.lower()}"
     temporary = target.with_name(f".{secrets.token_hex(4)}{part}")
     try:

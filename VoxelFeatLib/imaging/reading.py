@@ -66,6 +66,7 @@ def read_volume(
     """
     path = Path(path)
     if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where one may not look
+        _check_name(path)
         return read_folder(path, series)
     if series is not None:
         raise InputError(
@@ -138,7 +139,17 @@ def _checked_reader(path: Path, *, layers_allowed: bool = False) -> SimpleITK.Im
     return reader
 
 
+def _check_name(path: Path) -> None:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:  # ITK would end the whole process
+        raise InputError(
+            f"The path {path} has bytes that are no text.", "Rename the file or folder."
+        ) from error
+
+
 def _check_file(path: Path) -> None:
+    _check_name(path)
     try:
         if not path.exists():
             raise InputError(f"{path} does not exist.", "Check the path.")

@@ -116,7 +116,7 @@ def write_segmentation(
             *_segmentation_keys(geometry),
             *_segment_keys(segments, layer_of),
         ]
-        file.write(("\n".join(lines) + "\n\n").encode())
+        file.write(("\n".join(lines) + "\n\n").encode(errors="replace"))
         _write_gzip(file, layers)
 
 

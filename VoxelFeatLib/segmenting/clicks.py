@@ -252,6 +252,11 @@ def _table_points(path: Path, system: CoordinateSystem | None) -> Iterator[_Poin
     header = [cell.strip().lower() for cell in rows[0]] if rows else []
     axes, stated = _columns(header, system, path)
     for cells in rows[1:]:
+        if any(cell.strip() for cell in cells[len(header) :]):  # perhaps 1,5 for one and a half
+            raise InputError(
+                f"{path} has a row with more values than the header has columns: {','.join(cells)}",
+                "Write numbers with a point, and texts with commas in quotes.",
+            )
         row = dict(zip(header, cells, strict=False))
         if row.get("defined", "1").strip() == "0":
             continue
@@ -266,6 +271,8 @@ def _columns(
     named: Mapping[str, CoordinateSystem] = {"ras": "RAS", "lps": "LPS"}
     for axes, of_header in named.items():
         if set(axes) <= set(header):
+            if any(header.count(axis) > 1 for axis in axes):
+                raise InputError(f"{path} has the columns {', '.join(axes)} more than once.")
             if system not in (None, of_header):
                 raise InputError(f"The columns of {path} say {of_header}, the option {system}.")
             return axes, of_header

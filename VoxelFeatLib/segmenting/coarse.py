@@ -45,8 +45,8 @@ def coarsen(
     if (factor is None) == (mm is None):
         raise InputError("Give either a factor or a size in mm for the coarse voxels.")
     wanted = np.asarray(factor, dtype=float) if mm is None else mm / geometry.spacing
-    if not (wanted > 0).all():
-        raise InputError("Coarse voxels need a positive size.")
+    if not ((wanted > 0) & np.isfinite(wanted)).all():
+        raise InputError("Coarse voxels need a positive, finite size.")
     step = np.maximum(np.broadcast_to(wanted, 3), 1.0)
     size = np.array(geometry.shape_kji[::-1])
     count = np.ceil(size / step - 1e-9).astype(int)

@@ -56,7 +56,7 @@ class Extent:
         return Extent.of(start, tuple(map(min, self.stop_kji, other.stop_kji)))
 
     def within(self, other: Extent) -> tuple[slice, slice, slice]:
-        """The extent as an array that holds only the voxels of another one takes it."""
+        """Return the extent as an array that holds only the voxels of another one takes it."""
         k, j, i = (
             slice(a - first, b - first)
             for a, b, first in zip(self.start_kji, self.stop_kji, other.start_kji, strict=True)
@@ -94,9 +94,10 @@ def box_of_ras(corners_ras: npt.ArrayLike, geometry: Geometry) -> Extent:
     if corners.shape != (2, 3) or not np.isfinite(corners).all():
         raise InputError("A box needs two opposite corners in RAS millimetres.")
     ijk = geometry.to_ijk(list(product(*corners.T)))
-    start = np.ceil(ijk.min(axis=0) - 1e-6).astype(np.int64)[::-1]
-    stop = np.floor(ijk.max(axis=0) + 1e-6).astype(np.int64)[::-1] + 1
-    start, stop = np.maximum(start, 0), np.minimum(stop, geometry.shape_kji)
+    # Cut while still floating-point numbers: far corners would overflow integers.
+    size = geometry.shape_kji[::-1]
+    start = np.clip(np.ceil(ijk.min(axis=0) - 1e-6), 0, size).astype(np.int64)[::-1]
+    stop = np.clip(np.floor(ijk.max(axis=0) + 1e-6) + 1, 0, size).astype(np.int64)[::-1]
     if (start >= stop).any():
         raise InputError("The box holds no voxel of the volume.", geometry.bounds_text())
     return Extent.of(start.tolist(), stop.tolist())

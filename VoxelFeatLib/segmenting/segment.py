@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,6 +91,33 @@ def check_clicks(clicks: Sequence[Click], geometry: Geometry, segment: str) -> N
                 f"{_listed(click.ras)} mm (RAS).",
                 f"{geometry.bounds_text()} Check whether the positions are RAS or LPS.",
             )
+
+
+def check_consistent(clicks: Mapping[str, Sequence[Click]], geometry: Geometry) -> None:
+    """Check that the clicks of several segments, by their names, do not contradict one another.
+
+    Raises:
+        InputError: A voxel has a positive click of two segments, or both kinds of one segment.
+    """
+    inside: dict[tuple[int, ...], str] = {}
+    for positive in (True, False):
+        for name, placed in clicks.items():
+            for click in placed:
+                if click.positive is not positive:
+                    continue
+                voxel = tuple(geometry.voxels_of(click.ras)[0].tolist())
+                owner = inside.setdefault(voxel, name) if positive else inside.get(voxel)
+                if positive and owner != name:
+                    also = f'and of segment "{owner}"'
+                elif not positive and owner == name:
+                    also = "and a negative one"
+                else:
+                    continue
+                raise InputError(
+                    f"The voxel at {_listed(click.ras)} mm (RAS) has a positive click of segment "
+                    f'"{name}" {also}.',
+                    "Remove one of the two clicks.",
+                )
 
 
 def packed_base(mask: Mask, geometry: Geometry) -> PackedMask:

@@ -28,6 +28,8 @@ _AIR_HU = -800
 # Points that SLIC clusters: bounds time and memory on any volume.
 _MOST_POINTS = 250_000
 _COMPONENTS = 12
+# SLIC holds a matrix of the distances between all pairs of supervoxels.
+_MOST_SUPERVOXELS = 5_000
 # Points that the principal axes are computed from.
 _AXES_POINTS = 20_000
 
@@ -58,10 +60,12 @@ def supervoxels(
         (K, J, I) int32 on the volume's grid, from 1 on; 0 is air outside the body (CT).
 
     Raises:
-        InputError: Fewer than two supervoxels asked for, or nothing but air.
+        InputError: Fewer than two or more than 5,000 supervoxels asked for, or nothing but air.
     """
     if count < 2:
         raise InputError(f"Ask for at least two supervoxels, not {count}.")
+    if count > _MOST_SUPERVOXELS:
+        raise InputError(f"Ask for at most {_MOST_SUPERVOXELS:,} supervoxels, not {count:,}.")
     shape = volume.geometry.shape_kji
     body = ~air(volume)
     box = bounding_box(body)
