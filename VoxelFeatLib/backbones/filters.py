@@ -42,9 +42,9 @@ class FilterBackbone:
     """Scale space, gradients, Hessian eigenvalues, local deviation, histograms and texture.
 
     Args:
-        windows: intensity windows; all give means, the first two edges and texture, the first the
+        windows: Intensity windows; all give means, the first two edges and texture, the first the
             histogram.
-        input_size: side of the square input, pixels, a multiple of 16.
+        input_size: Side of the square input, pixels, a multiple of 16.
     """
 
     name = "filters"
@@ -64,7 +64,7 @@ class FilterBackbone:
 
     @classmethod
     def for_volume(cls, volume: Volume) -> FilterBackbone:
-        """Windows by modality, and an input that gives the finest cells about two voxels."""
+        """Choose windows by modality, and an input that gives the finest cells about two voxels."""
         largest = max(volume.geometry.shape_kji)
         steps = math.ceil(_PIXELS_PER_VOXEL * largest / _INPUT_STEP)
         size = min(max(steps * _INPUT_STEP, _SMALLEST_INPUT), _LARGEST_INPUT)

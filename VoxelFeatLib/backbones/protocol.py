@@ -16,9 +16,9 @@ class FeatureLevel:
     """One feature map of a backbone.
 
     Attributes:
-        name: short name, unique in the backbone, such as "stride4".
-        stride: input pixels per cell and axis.
-        channels: number of feature channels.
+        name: Short name, unique in the backbone, such as "stride4".
+        stride: Input pixels per cell and axis.
+        channels: Number of feature channels.
     """
 
     name: str
@@ -26,7 +26,7 @@ class FeatureLevel:
     channels: int
 
     def cells(self, input_size: int) -> int:
-        """Cells along each side of the map for a square input of this many pixels."""
+        """Return cells along each side of the map for a square input of this many pixels."""
         return input_size // self.stride
 
 
@@ -34,11 +34,11 @@ class Backbone(Protocol):
     """A frozen 2D network.
 
     Attributes:
-        name: the registered name.
-        fingerprint: changes whenever the features would: version, settings, hash of the weights.
-        input_size: side of the square input, pixels; a multiple of every stride.
-        windows: the intensity windows that make the input's channels.
-        levels: the feature maps, finest stride first.
+        name: The registered name.
+        fingerprint: Changes whenever the features would: version, settings, hash of the weights.
+        input_size: Side of the square input, pixels; a multiple of every stride.
+        windows: The intensity windows that make the input's channels.
+        levels: The feature maps, finest stride first.
     """
 
     name: str

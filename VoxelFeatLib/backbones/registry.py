@@ -19,10 +19,10 @@ BACKBONES: Mapping[str, BackboneFactory] = MappingProxyType({"filters": FilterBa
 
 
 def create_backbone(name: str, volume: Volume) -> Backbone:
-    """The named backbone, set up for a volume (its windows and input size).
+    """Return the named backbone, set up for a volume (its windows and input size).
 
     Raises:
-        InputError: no backbone has that name.
+        InputError: No backbone has that name.
     """
     try:
         factory = BACKBONES[name]

@@ -18,10 +18,10 @@ class SliceRenderer:
     """Renders views of one volume as windowed square images.
 
     Args:
-        volume: the volume, kept once on the device as float32.
-        windows: one output channel each.
-        input_size: side of the square image, pixels.
-        device: where to render.
+        volume: The volume, kept once on the device as float32.
+        windows: One output channel each.
+        input_size: Side of the square image, pixels.
+        device: Where to render.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class SliceRenderer:
 
     @torch.no_grad()
     def base_slice(self, frame: Frame) -> torch.Tensor:
-        """Voxel values on a frame's pixels, (H0, W0); outside the volume the nearest edge's."""
+        """Return the values on a frame's pixels, (H0, W0); outside the volume the edge's."""
         height, width = frame.shape
         corner, row, column = self._index_affine(frame)
         v = torch.arange(height, device=self.device, dtype=torch.float32)
@@ -57,7 +57,7 @@ class SliceRenderer:
 
     @torch.no_grad()
     def image(self, view: View) -> torch.Tensor:
-        """The view as the backbone sees it, (windows, S, S) in [0, 1]: pad, zoom, crop, resize."""
+        """Pad, zoom, crop and resize a view for the backbone: (windows, S, S) in [0, 1]."""
         augmentation, shape = view.augmentation, view.frame.shape
         values = self.base_slice(view.frame)[None, None]
         if augmentation.pad:

@@ -49,7 +49,7 @@ def print_table(table: Table) -> None:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people: `0.3 s`, `42 s`, `3 min 05 s`, `2 h 10 min`."""
+    """Return seconds for people: `0.3 s`, `42 s`, `3 min 05 s`, `2 h 10 min`."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)

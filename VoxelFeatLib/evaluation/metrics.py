@@ -76,7 +76,7 @@ def dice(prediction: npt.ArrayLike, reference: npt.ArrayLike) -> float:
 def hd95_mm(
     prediction: npt.ArrayLike, reference: npt.ArrayLike, spacing_ijk: Sequence[float]
 ) -> float:
-    """The larger of the two directed 95th percentiles of the surface distances, mm.
+    """Return the larger of the two directed 95th percentiles of the surface distances, mm.
 
     Zero when both masks are empty, infinite when only one is.
 
@@ -89,7 +89,7 @@ def hd95_mm(
 def surface_distances(
     prediction: npt.ArrayLike, reference: npt.ArrayLike, spacing_ijk: Sequence[float]
 ) -> tuple[FloatArray, FloatArray]:
-    """Distance of every surface voxel of one mask to the other's surface, mm.
+    """Return the distance of every surface voxel of one mask to the other's surface, mm.
 
     Returns:
         Reference to prediction and prediction to reference, one value for each surface voxel of

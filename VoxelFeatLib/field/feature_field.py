@@ -24,9 +24,9 @@ class FeatureField(nn.Module):
     """An implicit network with its channel scaling.
 
     Args:
-        network: maps positions to standardised features.
-        backbone: name of the backbone whose features it holds.
-        fingerprint: the backbone's fingerprint.
+        network: Maps positions to standardised features.
+        backbone: Name of the backbone whose features it holds.
+        fingerprint: The backbone's fingerprint.
 
     Attributes:
         mean, std: (C,) scaling of the standardised channels.
@@ -44,7 +44,7 @@ class FeatureField(nn.Module):
         self.register_buffer("std", torch.ones(network.channels))
 
     def stored(self) -> dict[str, torch.Tensor]:
-        """The state as field files keep it, by the names of `state_dict`."""
+        """Return the state as field files keep it, by the names of `state_dict`."""
         network = {f"network.{name}": tensor for name, tensor in self.network.stored().items()}
         return network | {"mean": self.mean, "std": self.std}
 
@@ -70,7 +70,7 @@ class FeatureField(nn.Module):
 
     @torch.no_grad()
     def features(self, ras: torch.Tensor) -> torch.Tensor:
-        """Features at positions (N, 3), mm RAS: (N, C), in the backbone's own units."""
+        """Return features at positions (N, 3), mm RAS: (N, C), in the backbone's own units."""
         parts = []
         for chunk in ras.to(self.device, torch.float32).split(_CHUNK):
             levels = [self.network.level(chunk, i) for i in range(len(self.levels))]
@@ -79,10 +79,10 @@ class FeatureField(nn.Module):
 
     @torch.no_grad()
     def project(self, ras: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        """features(ras) @ weight.T + bias, folded into the last layer.
+        """Return features(ras) @ weight.T + bias, folded into the last layer.
 
         Args:
-            ras: positions (N, 3), mm.
+            ras: Positions (N, 3), mm.
             weight: (M, C).
             bias: (M,).
 
@@ -98,7 +98,7 @@ class FeatureField(nn.Module):
 
     @torch.no_grad()
     def features_on(self, lattice: Lattice) -> torch.Tensor:
-        """Features on a regular box: (nk, nj, ni, C)."""
+        """Return features on a regular box: (nk, nj, ni, C)."""
         identity = torch.eye(self.channels, device=self.device)
         bias = torch.zeros(self.channels, device=self.device)
         return self.project_on(lattice, identity, bias).movedim(0, -1)
@@ -107,7 +107,7 @@ class FeatureField(nn.Module):
     def project_on(
         self, lattice: Lattice, weight: torch.Tensor, bias: torch.Tensor
     ) -> torch.Tensor:
-        """`project` on a regular box: (M, nk, nj, ni)."""
+        """Return `project` on a regular box: (M, nk, nj, ni)."""
         weight, bias = self._fold(weight, bias)
         out = weight.new_empty(weight.shape[0], *lattice.shape_kji)
         for planes, slab in lattice.slabs(_LATTICE_CHUNK // weight.shape[0]):

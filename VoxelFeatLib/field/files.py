@@ -55,14 +55,14 @@ class FieldHeader:
 
     Attributes:
         kind: "field", or "checkpoint" of an unfinished fit.
-        geometry: the volume's.
-        volume_sha256: of the voxels.
-        backbone: name of the backbone.
-        fingerprint: the backbone's fingerprint, with the hash of its weights.
-        network: name of the network.
-        settings: the network's arguments.
-        levels: the backbone's levels.
-        record: preset, seed and results of the fit; free JSON.
+        geometry: The volume's.
+        volume_sha256: Of the voxels.
+        backbone: Name of the backbone.
+        fingerprint: The backbone's fingerprint, with the hash of its weights.
+        network: Name of the network.
+        settings: The network's arguments.
+        levels: The backbone's levels.
+        record: Preset, seed and results of the fit; free JSON.
     """
 
     kind: str
@@ -76,7 +76,7 @@ class FieldHeader:
     record: dict[str, Any]
 
     def to_json(self) -> str:
-        """The header as text."""
+        """Return the header as text."""
         return json.dumps(
             {
                 "format": FORMAT_VERSION,
@@ -95,7 +95,7 @@ class FieldHeader:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> FieldHeader:
-        """The header of parsed text; one of `_WRONG_VALUES` where it is not one."""
+        """Make the header of parsed text; raises one of `_WRONG_VALUES` where it is none."""
         k, j, i = (int(n) for n in values["shape_kji"])
         return cls(
             kind=str(values["kind"]),
@@ -124,7 +124,7 @@ def jsonable(value: Any) -> Any:
 def header_of(
     field: FeatureField, volume: Volume, record: dict[str, Any], kind: str = "field"
 ) -> FieldHeader:
-    """The header that describes a field of a volume."""
+    """Return the header that describes a field of a volume."""
     return FieldHeader(
         kind,
         volume.geometry,
@@ -142,7 +142,7 @@ def save_field(path: Path, field: FeatureField, volume: Volume, record: dict[str
     """Write a field file whole, or leave what was there.
 
     Raises:
-        InputError: the disk is full or the folder cannot be written.
+        InputError: The disk is full or the folder cannot be written.
     """
     write_tensors(path, field.stored(), header_of(field, volume, record))
 
@@ -151,7 +151,7 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], header: Field
     """Write tensors and header as one safetensors file, under a temporary name first.
 
     Raises:
-        InputError: the disk is full or the folder cannot be written.
+        InputError: The disk is full or the folder cannot be written.
     """
     stored = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
@@ -167,7 +167,7 @@ def read_header(path: Path) -> FieldHeader:
     """Read only a file's header.
 
     Raises:
-        FieldFileError: missing, damaged, foreign or newer file.
+        FieldFileError: Missing, damaged, foreign or newer file.
     """
     return _read(path, tensors=False)[0]
 
@@ -183,12 +183,12 @@ def load_field(
     """Read a finished field.
 
     Args:
-        path: the field file.
-        volume: where given, the field must be of this very volume.
-        device: where the weights go.
+        path: The field file.
+        volume: Where given, the field must be of this very volume.
+        device: Where the weights go.
 
     Raises:
-        FieldFileError: missing, damaged, foreign or newer file, unfinished fit, or another
+        FieldFileError: Missing, damaged, foreign or newer file, unfinished fit, or another
             volume's field.
     """
     header, tensors = read_tensors(path)

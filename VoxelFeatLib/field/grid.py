@@ -32,14 +32,14 @@ class NodeGrid(nn.Module):
     """Latent vectors on a regular grid that spans a volume's voxel centres along its own axes.
 
     Args:
-        geometry: the volume's.
-        spacing: wanted distance of nodes, mm; never finer than the voxels, evenly fitted to the
+        geometry: The volume's.
+        spacing: Wanted distance of nodes, mm; never finer than the voxels, evenly fitted to the
             extent.
-        latents: length of the latent vectors.
+        latents: Length of the latent vectors.
 
     Attributes:
         values: (nodes, latents), i fastest.
-        usage: set by an optimiser that wants to know how much a step used each node.
+        usage: Set by an optimiser that wants to know how much a step used each node.
     """
 
     to_nodes: torch.Tensor
@@ -58,12 +58,12 @@ class NodeGrid(nn.Module):
         self.values = nn.Parameter(torch.zeros(math.prod(self.shape_kji), latents))
 
     def forward(self, ras: torch.Tensor) -> torch.Tensor:
-        """Interpolated latent vectors at positions (N, 3), mm: (N, latents)."""
+        """Return interpolated latent vectors at positions (N, 3), mm: (N, latents)."""
         rows, weights = corner_weights(apply_affine(self.to_nodes, ras), self.shape_kji)
         return weighted_rows(self.values, rows, weights, self.usage)
 
     def project_on(self, lattice: Lattice, weight: torch.Tensor) -> torch.Tensor:
-        """Latents times weight (M, latents) on a regular box: (M, nk, nj, ni)."""
+        """Return latents times weight (M, latents) on a regular box: (M, nk, nj, ni)."""
         device = self.values.device
         coordinates = [lattice.axis(a, device) * float(self.scale_ijk[a]) for a in (2, 1, 0)]
         ranges = []
@@ -84,10 +84,10 @@ class GridNetwork(FieldNetwork):
     """Multi-resolution feature grids.
 
     Args:
-        geometry: the volume's.
-        levels: the backbone's levels.
-        spacings: distance of nodes for each level, mm.
-        latents: latent channels for each level, at most its feature channels.
+        geometry: The volume's.
+        levels: The backbone's levels.
+        spacings: Distance of nodes for each level, mm.
+        latents: Latent channels for each level, at most its feature channels.
     """
 
     name = "grid"
@@ -111,24 +111,24 @@ class GridNetwork(FieldNetwork):
         )
 
     def grid(self, index: int) -> NodeGrid:
-        """The node grid of a level."""
+        """Return the node grid of a level."""
         grid = self.grids[index]
         assert isinstance(grid, NodeGrid)  # noqa: S101 - ModuleList loses the type
         return grid
 
     def level(self, ras: torch.Tensor, index: int) -> torch.Tensor:
-        """Standardised features of one level at positions (N, 3), mm: (N, channels)."""
+        """Return standardised features of one level at positions (N, 3), mm: (N, channels)."""
         return self.grid(index)(ras) @ self.bases[index].T
 
     def project(self, ras: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        """Standardised features times weight (M, C) transposed: (N, M)."""
+        """Return standardised features times weight (M, C) transposed: (N, M)."""
         total = ras.new_zeros(ras.shape[0], weight.shape[0])
         for index, channels in enumerate(self.channel_slices()):
             total += self.grid(index)(ras) @ (weight[:, channels] @ self.bases[index]).T
         return total
 
     def project_on(self, lattice: Lattice, weight: torch.Tensor) -> torch.Tensor:
-        """`project` on a regular box: (M, nk, nj, ni)."""
+        """Return `project` on a regular box: (M, nk, nj, ni)."""
         total = weight.new_zeros(weight.shape[0], *lattice.shape_kji)
         for index, channels in enumerate(self.channel_slices()):
             part = weight[:, channels]
@@ -137,12 +137,12 @@ class GridNetwork(FieldNetwork):
         return total
 
     def stored(self) -> dict[str, torch.Tensor]:
-        """The state with node values in half precision: their error is a thousandth of theirs."""
+        """Return the state, node values in half precision: their error is a thousandth."""
         return {
             name: tensor.half() if name.endswith(".values") else tensor
             for name, tensor in self.state_dict().items()
         }
 
     def settings(self) -> dict[str, Any]:
-        """JSON-able constructor arguments."""
+        """Return JSON-able constructor arguments."""
         return {"spacings": list(self.spacings), "latents": list(self.latents)}

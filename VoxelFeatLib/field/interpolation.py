@@ -13,11 +13,11 @@ from torch.nn import functional
 def corner_weights(
     coordinates: torch.Tensor, shape_kji: tuple[int, int, int]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The eight nodes around each position and their trilinear weights.
+    """Return the eight nodes around each position and their trilinear weights.
 
     Args:
-        coordinates: node coordinates (N, 3), i j k; clamped to the grid.
-        shape_kji: nodes along each axis, at least two.
+        coordinates: Node coordinates (N, 3), i j k; clamped to the grid.
+        shape_kji: Nodes along each axis, at least two.
 
     Returns:
         Row numbers (N, 8) int64 and weights (N, 8) that sum to one.
@@ -106,7 +106,7 @@ def weighted_rows(
     weights: torch.Tensor,
     usage: NodeUsage | None = None,
 ) -> torch.Tensor:
-    """Differentiable weighted sums of rows: nodes (n, C), rows and weights (N, 8) -> (N, C).
+    """Sum weighted rows, differentiably: nodes (n, C), rows and weights (N, 8) -> (N, C).
 
     The backward pass adds to `usage`, where one is given.
     """
@@ -115,7 +115,7 @@ def weighted_rows(
 
 
 def interpolate_axis(values: torch.Tensor, dim: int, coordinates: torch.Tensor) -> torch.Tensor:
-    """Linear interpolation along one axis at node coordinates (n,), clamped to the grid."""
+    """Interpolate linearly along one axis at node coordinates (n,), clamped to the grid."""
     last = values.shape[dim] - 1
     position = coordinates.clamp(0, last)
     lower = position.floor().clamp(max=max(last - 1, 0)).long()

@@ -17,9 +17,9 @@ class Lattice:
     """Points at index start + n * step along i, j and k; voxel centres are whole numbers.
 
     Attributes:
-        start_ijk: index of the first point.
-        step_ijk: index steps.
-        shape_kji: number of points along k, j and i.
+        start_ijk: Index of the first point.
+        step_ijk: Index steps.
+        shape_kji: Number of points along k, j and i.
     """
 
     start_ijk: tuple[float, float, float]
@@ -28,7 +28,7 @@ class Lattice:
 
     @classmethod
     def of_voxels(cls, start_kji: tuple[int, int, int], stop_kji: tuple[int, int, int]) -> Lattice:
-        """Every voxel centre of a box, start included, stop excluded."""
+        """Make the lattice of every voxel centre of a box, start included, stop excluded."""
         k, j, i = start_kji
         shape = tuple(stop - start for start, stop in zip(start_kji, stop_kji, strict=True))
         return cls((float(i), float(j), float(k)), (1.0, 1.0, 1.0), (shape[0], shape[1], shape[2]))
@@ -39,13 +39,13 @@ class Lattice:
         return self.shape_kji[0] * self.shape_kji[1] * self.shape_kji[2]
 
     def axis(self, axis: int, device: torch.device) -> torch.Tensor:
-        """Indices of the points along axis 0 = i, 1 = j, 2 = k; (n,) float32."""
+        """Return indices of the points along axis 0 = i, 1 = j, 2 = k; (n,) float32."""
         count = self.shape_kji[2 - axis]
         steps = torch.arange(count, device=device, dtype=torch.float32)
         return self.start_ijk[axis] + self.step_ijk[axis] * steps
 
     def ras(self, geometry: Geometry, device: torch.device) -> torch.Tensor:
-        """RAS positions, mm, (nk, nj, ni, 3) float32."""
+        """Return RAS positions, mm, (nk, nj, ni, 3) float32."""
         i, j, k = (self.axis(axis, device) for axis in range(3))
         matrix = torch.tensor(geometry.ijk_to_ras, dtype=torch.float32, device=device)
         across = k[:, None, None, None] * matrix[:3, 2] + matrix[:3, 3]

@@ -19,8 +19,8 @@ class FieldNetwork(nn.Module, ABC):
     """Maps RAS positions to standardised features, level by level.
 
     Attributes:
-        geometry: the volume's.
-        levels: the backbone's feature levels; their channels are concatenated in this order.
+        geometry: The volume's.
+        levels: The backbone's feature levels; their channels are concatenated in this order.
     """
 
     name: str
@@ -36,7 +36,7 @@ class FieldNetwork(nn.Module, ABC):
         return sum(level.channels for level in self.levels)
 
     def channel_slices(self) -> list[slice]:
-        """Where each level's channels stand among all."""
+        """Return where each level's channels stand among all."""
         slices, first = [], 0
         for level in self.levels:
             slices.append(slice(first, first + level.channels))
@@ -45,23 +45,23 @@ class FieldNetwork(nn.Module, ABC):
 
     @abstractmethod
     def level(self, ras: torch.Tensor, index: int) -> torch.Tensor:
-        """Standardised features of one level at positions (N, 3), mm: (N, channels)."""
+        """Return standardised features of one level at positions (N, 3), mm: (N, channels)."""
 
     @abstractmethod
     def project(self, ras: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        """Standardised features times weight (M, C) transposed, never made themselves: (N, M)."""
+        """Return standardised features times weight (M, C) transposed, unmade: (N, M)."""
 
     @abstractmethod
     def project_on(self, lattice: Lattice, weight: torch.Tensor) -> torch.Tensor:
-        """`project` on a regular box: (M, nk, nj, ni)."""
+        """Return `project` on a regular box: (M, nk, nj, ni)."""
 
     @abstractmethod
     def stored(self) -> dict[str, torch.Tensor]:
-        """The state as files keep it, rounded where they round."""
+        """Return the state as files keep it, rounded where they round."""
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """JSON-able arguments that, with geometry and levels, make the same network again."""
+        """Return arguments, as JSON, that with geometry and levels make the same network again."""
 
 
 def affine_of(matrix: FloatArray) -> torch.Tensor:
@@ -70,5 +70,5 @@ def affine_of(matrix: FloatArray) -> torch.Tensor:
 
 
 def apply_affine(affine: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """Positions (N, 3) through an affine map (3, 4)."""
+    """Apply an affine map (3, 4) to positions (N, 3)."""
     return torch.addmm(affine[:, 3], positions, affine[:, :3].T)

@@ -28,7 +28,7 @@ _WIDE = 128
 
 
 def scaled_gelu(x: torch.Tensor) -> torch.Tensor:
-    """GELU whose output has unit variance on unit Gaussian input."""
+    """Apply GELU, scaled to unit variance on unit Gaussian input."""
     return functional.gelu(x) * _GELU_GAIN
 
 
@@ -36,8 +36,8 @@ class FourierFeatures(nn.Module):
     """u, and pairs of sin(f u + phase) for log-spaced frequencies an axis.
 
     Args:
-        frequencies: count an axis, from pi/2 up to `highest`.
-        highest: largest angular frequency.
+        frequencies: Count an axis, from pi/2 up to `highest`.
+        highest: Largest angular frequency.
     """
 
     frequencies: torch.Tensor
@@ -65,7 +65,7 @@ class StandardisedLinear(nn.Linear):
         self.gain = nn.Parameter(torch.ones(outputs, 1))
 
     def standardised(self) -> torch.Tensor:
-        """The weight in use, (outputs, inputs)."""
+        """Return the weight in use, (outputs, inputs)."""
         variance, mean = torch.var_mean(self.weight, dim=1, keepdim=True, correction=0)
         scale = torch.rsqrt((variance * self.in_features).clamp(min=1e-4))
         return (self.weight - mean) * scale * self.gain
@@ -93,8 +93,8 @@ class ResidualBlock(nn.Module):
     """x + alpha skip f(beta act(x)), f of two standardised layers, skip starting at 0 (SkipInit).
 
     Args:
-        width: neurons.
-        beta: reciprocal of the expected deviation of the block's input.
+        width: Neurons.
+        beta: Reciprocal of the expected deviation of the block's input.
     """
 
     def __init__(self, width: int, beta: float) -> None:
@@ -125,7 +125,7 @@ class PointwiseModel(nn.Module):
         self.leave = nn.Linear(width, outputs)
 
     def hidden(self, u: torch.Tensor) -> torch.Tensor:
-        """Activations before the last layer, (N, width)."""
+        """Return activations before the last layer, (N, width)."""
         x = self.enter(self.encoding(u))
         for block in self.blocks:
             x = block(x)
@@ -136,10 +136,10 @@ class NFNetwork(FieldNetwork):
     """Pointwise residual NFNets: one model for the narrow levels together, one for each wide level.
 
     Args:
-        geometry: the volume's.
-        levels: the backbone's levels.
-        width: neurons of the hidden layers.
-        blocks: residual blocks.
+        geometry: The volume's.
+        levels: The backbone's levels.
+        width: Neurons of the hidden layers.
+        blocks: Residual blocks.
         frequencies: Fourier frequencies an axis.
     """
 
@@ -172,13 +172,13 @@ class NFNetwork(FieldNetwork):
         )
 
     def level(self, ras: torch.Tensor, index: int) -> torch.Tensor:
-        """Standardised features of one level at positions (N, 3), mm: (N, channels)."""
+        """Return standardised features of one level at positions (N, 3), mm: (N, channels)."""
         model, columns = self._place(index)
         hidden = model.hidden(apply_affine(self.to_unit, ras))
         return functional.linear(hidden, model.leave.weight[columns], model.leave.bias[columns])
 
     def project(self, ras: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        """Standardised features times weight (M, C) transposed: (N, M)."""
+        """Return standardised features times weight (M, C) transposed: (N, M)."""
         u = apply_affine(self.to_unit, ras)
         total = ras.new_zeros(ras.shape[0], weight.shape[0])
         slices = self.channel_slices()
@@ -190,18 +190,18 @@ class NFNetwork(FieldNetwork):
         return total
 
     def project_on(self, lattice: Lattice, weight: torch.Tensor) -> torch.Tensor:
-        """`project` on a regular box: (M, nk, nj, ni)."""
+        """Return `project` on a regular box: (M, nk, nj, ni)."""
         ras = lattice.ras(self.geometry, weight.device).view(-1, 3)
         # Bounds the hidden activations, not the result.
         parts = [self.project(chunk, weight) for chunk in ras.split(1 << 15)]
         return torch.cat(parts).T.reshape(-1, *lattice.shape_kji)
 
     def stored(self) -> dict[str, torch.Tensor]:
-        """The state, as it is."""
+        """Return the state, as it is."""
         return self.state_dict()
 
     def settings(self) -> dict[str, Any]:
-        """JSON-able constructor arguments."""
+        """Return JSON-able constructor arguments."""
         return {
             "width": self.width,
             "blocks": self.block_count,

@@ -32,7 +32,7 @@ class ChannelScaling:
     stds: tuple[torch.Tensor, ...]
 
     def standardise(self, features: torch.Tensor, level: int) -> torch.Tensor:
-        """Features (..., C) of one level with mean 0 and deviation 1."""
+        """Bring features (..., C) of one level to mean 0 and deviation 1."""
         return (features - self.means[level]) / self.stds[level]
 
 
@@ -41,9 +41,9 @@ class ChannelStatistics:
     """What the objective and the warm start need to know of the channels.
 
     Attributes:
-        scaling: mean and deviation.
+        scaling: Mean and deviation.
         weights: 1 / (w_i + eps) of Eq. 1 for standardised channels, (C,) a level.
-        covariances: of standardised channels, (C, C) a level.
+        covariances: Of standardised channels, (C, C) a level.
     """
 
     scaling: ChannelScaling
@@ -51,7 +51,7 @@ class ChannelStatistics:
     covariances: tuple[torch.Tensor, ...]
 
     def basis(self, level: int, latents: int) -> torch.Tensor:
-        """Principal axes B (C, latents) in the objective's metric W: B' W B = 1.
+        """Return principal axes B (C, latents) in the objective's metric W: B' W B = 1.
 
         With them a step against the gradient in latent space is a step against the error itself.
         """
@@ -97,7 +97,7 @@ class ChannelMeasure:
                 self._counts[level] += difference.shape[0]
 
     def result(self) -> ChannelStatistics:
-        """The statistics of all planes so far."""
+        """Return the statistics of all planes so far."""
         features = [torch.cat(parts) for parts in self._features]
         return _statistics(features, self._squares, self._counts)
 

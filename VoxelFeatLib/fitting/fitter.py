@@ -41,19 +41,19 @@ class Fitter:
     `field` can be queried between any two iterations.
 
     Args:
-        volume: the volume.
-        backbone: the frozen 2D network, set up for this volume.
-        preset: all numbers of the fit.
-        seed: decides every random choice.
-        device: where to fit.
+        volume: The volume.
+        backbone: The frozen 2D network, set up for this volume.
+        preset: All numbers of the fit.
+        seed: Decides every random choice.
+        device: Where to fit.
 
     Attributes:
-        field: the field, better after every iteration.
-        memory: peak bytes the fit is expected to need on its device.
+        field: The field, better after every iteration.
+        memory: Peak bytes the fit is expected to need on its device.
 
     Raises:
-        InputError: the volume is too small to be sliced.
-        NotEnoughMemoryError: the fit would not fit into memory.
+        InputError: The volume is too small to be sliced.
+        NotEnoughMemoryError: The fit would not fit into memory.
     """
 
     def __init__(
@@ -98,10 +98,10 @@ class Fitter:
         seed: int = 0,
         device: torch.device | str = "cpu",
     ) -> Fitter:
-        """A fitter that goes on from a checkpoint.
+        """Make a fitter that goes on from a checkpoint.
 
         Raises:
-            FieldFileError: damaged file, another volume, or a fit with other settings.
+            FieldFileError: Damaged file, another volume, or a fit with other settings.
         """
         header, tensors = read_tensors(path)
         if header.kind != "checkpoint":
@@ -119,7 +119,7 @@ class Fitter:
         return fitter
 
     def settings(self) -> dict[str, Any]:
-        """What must be equal for a checkpoint to be resumed, as JSON."""
+        """Return what must be equal for a checkpoint to be resumed, as JSON."""
         return {
             "preset": jsonable(self.preset),
             "backbone": self.backbone.fingerprint,
@@ -166,7 +166,7 @@ class Fitter:
         """Write the state from which `resume` goes on; only once training has begun.
 
         Raises:
-            InputError: too early, or the file cannot be written.
+            InputError: Too early, or the file cannot be written.
         """
         if self._trainer is None:
             raise InputError("The fit cannot be saved before its first field is there; try later.")

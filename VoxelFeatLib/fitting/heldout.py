@@ -40,7 +40,7 @@ class HeldOut:
 
     @torch.no_grad()
     def of_field(self, network: FieldNetwork) -> dict[str, dict[str, float]]:
-        """Cosine and explained variance of the rendered field, by level name."""
+        """Return cosine and explained variance of the rendered field, by level name."""
         predictions = []
         for level, positions in enumerate(self.positions):
             parts = [
@@ -53,7 +53,7 @@ class HeldOut:
     def compare(
         self, network: FieldNetwork, predictions: list[torch.Tensor]
     ) -> dict[str, dict[str, float]]:
-        """Cosine and explained variance of predictions (n, C) a level, by level name."""
+        """Compare predictions, (n, C) a level: cosine and explained variance by level name."""
         return {
             level.name: _agreement(prediction, target)
             for level, prediction, target in zip(
@@ -95,7 +95,7 @@ class UpsamplingBaseline:
             self._sums[level].index_add_(0, near, values.T * weights[near, None])
 
     def result(self, network: FieldNetwork) -> dict[str, dict[str, float]]:
-        """Cosine and explained variance of the upsampled features, by level name."""
+        """Return cosine and explained variance of the upsampled features, by level name."""
         predictions = [
             sums.view(len(target), -1, target.shape[1]).mean(1)
             for sums, target in zip(self._sums, self.heldout.targets, strict=True)

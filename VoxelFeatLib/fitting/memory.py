@@ -28,7 +28,7 @@ _GRID_VALUES = 64
 def fit_memory(
     geometry: Geometry, backbone: Backbone, network: FieldNetwork, preset: Preset
 ) -> int:
-    """Peak bytes a fit is expected to need on its device.
+    """Return the peak bytes that a fit is expected to need on its device.
 
     The volume as float32, the network with its gradient (NAdam: and two moments), the pool of
     encoded views, one view being encoded, and what a step keeps for its backward pass.
@@ -63,7 +63,7 @@ def _kept_values(backbone: Backbone, network: FieldNetwork, preset: Preset) -> i
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes free on a device now."""
+    """Return the bytes free on a device now."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return int(psutil.virtual_memory().available)

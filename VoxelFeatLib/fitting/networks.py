@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def network_for(preset: Preset, geometry: Geometry, backbone: Backbone) -> FieldNetwork:
-    """A new network with its initial weights."""
+    """Make a new network with its initial weights."""
     if preset.network == "nfnet":
         settings = preset.nfnet
         return NFNetwork(

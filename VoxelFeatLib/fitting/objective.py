@@ -45,7 +45,7 @@ class CellWindows:
     Attributes:
         places: (W,) places in the pool.
         corners: (W, 2) first row and column, in cells of the coarsest level.
-        side: in cells of the coarsest level.
+        side: In cells of the coarsest level.
     """
 
     places: torch.Tensor
@@ -54,7 +54,7 @@ class CellWindows:
 
 
 def draw_windows(pool: ViewPool, count: int, side: int, generator: torch.Generator) -> CellWindows:
-    """Random windows, at most as large as a view."""
+    """Draw random windows, at most as large as a view."""
     cells = pool.targets[-1].shape[1]
     side = min(side, cells)
     places = torch.randint(pool.count, (count,), generator=generator)
@@ -66,7 +66,7 @@ def draw_windows(pool: ViewPool, count: int, side: int, generator: torch.Generat
 def gather_cells(
     pool: ViewPool, level: int, windows: CellWindows, samples: int, generator: torch.Generator
 ) -> CellBatch:
-    """The windows' valid cells on one level, with K x K stratified random positions each."""
+    """Take the windows' valid cells on one level, with K x K stratified random positions each."""
     targets, valid = pool.targets[level], pool.valid[level]
     cells, device = targets.shape[1], targets.device
     scale = cells // pool.targets[-1].shape[1]
@@ -87,12 +87,12 @@ def gather_cells(
 
 
 def agreement(prediction: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Mean over cells of sum over channels of (F - f)^2 / (w + eps)."""
+    """Return the mean over cells of the sum over channels of (F - f)^2 / (w + eps)."""
     return ((prediction - target).square() * weight).sum(1).mean()
 
 
 def magnitude(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Mean over cells of (|F| - |f|)^2, norms over channels."""
+    """Return the mean over cells of (|F| - |f|)^2, norms over channels."""
     # The norm's gradient is not defined at zero.
     norm = (prediction.square().sum(1) + 1e-12).sqrt()
     return (norm - target.norm(dim=1)).square().mean()
@@ -101,7 +101,7 @@ def magnitude(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 def gather_patches(
     pool: ViewPool, places: torch.Tensor, generator: torch.Generator
 ) -> torch.Tensor:
-    """Positions of a random patch of each view's plane at native pitch, (N, P, P, 3) RAS mm."""
+    """Place a random patch in each view's plane, at native pitch: (N, P, P, 3) RAS mm."""
     affine, pixel_steps = pool.affine[places], pool.pixel_steps[places]
     st = torch.rand(len(places), 1, 2, generator=generator).to(affine)
     corner = torch.baddbmm(affine[:, :1], st, affine[:, 1:])
@@ -112,13 +112,13 @@ def gather_patches(
 
 
 def variation(patches: torch.Tensor) -> torch.Tensor:
-    """Mean over points of the L1 norm of the in-plane differences; patches (N, P, P, C)."""
+    """Return the points' mean L1 norm of the in-plane differences; patches (N, P, P, C)."""
     down = (patches[:, 1:] - patches[:, :-1]).abs().sum(-1).mean()
     return down + (patches[:, :, 1:] - patches[:, :, :-1]).abs().sum(-1).mean()
 
 
 def blur(patches: torch.Tensor) -> torch.Tensor:
-    """Mean over inner points of |LowPass(F) - F|^2; patches (N, P, P, C)."""
+    """Return the mean over inner points of |LowPass(F) - F|^2; patches (N, P, P, C)."""
     radius = _LOW_PASS_RADIUS
     offsets = torch.arange(-radius, radius + 1, dtype=patches.dtype, device=patches.device)
     kernel = torch.exp(-0.5 * (offsets / _LOW_PASS_SIGMA).square())

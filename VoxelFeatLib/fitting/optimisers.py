@@ -22,7 +22,7 @@ class Optimiser(Protocol):
         ...
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Tensors that a resumed fit needs, by name."""
+        """Return tensors that a resumed fit needs, by name."""
         ...
 
     def restore(self, state: dict[str, torch.Tensor]) -> None:
@@ -64,7 +64,7 @@ class NodeDescent:
             usage.clear()
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Nothing: every step stands alone."""
+        """Return nothing: every step stands alone."""
         return {}
 
     def restore(self, state: dict[str, torch.Tensor]) -> None:
@@ -87,7 +87,7 @@ class NAdam:
         self._optimiser.zero_grad()
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Moments and step counters, as `number.name`."""
+        """Return moments and step counters, as `number.name`."""
         entries = self._optimiser.state_dict()["state"]
         return {
             f"{number}.{name}": value
@@ -106,5 +106,5 @@ class NAdam:
 
 
 def optimiser_for(network: FieldNetwork) -> Optimiser:
-    """Normalised descent for node grids, NAdam for everything else."""
+    """Make normalised descent for node grids, NAdam for everything else."""
     return NodeDescent(network) if isinstance(network, GridNetwork) else NAdam(network)

@@ -28,11 +28,11 @@ class Preparation:
     """Does the work before training in short pieces, and keeps what training needs.
 
     Attributes:
-        sampler: draws views.
-        scaling: means and deviations of the channels, once measured or restored.
+        sampler: Draws views.
+        scaling: Means and deviations of the channels, once measured or restored.
         weights: 1 / (w_i + eps), one (C,) a level, likewise.
-        encoder: encodes views, from `encode_heldout` on.
-        heldout: the held-out measure, from the end of `encode_heldout` on.
+        encoder: Encodes views, from `encode_heldout` on.
+        heldout: The held-out measure, from the end of `encode_heldout` on.
     """
 
     scaling: ChannelScaling
@@ -60,7 +60,7 @@ class Preparation:
         self._baseline: UpsamplingBaseline | None = None
 
     def units(self, warm: bool) -> dict[str, int]:  # noqa: FBT001 - whether there is a warm start
-        """Pieces of work of every kind, for the estimate of time."""
+        """Count the pieces of work of every kind, for the estimate of time."""
         axes = self.axes if warm else self.axes[:1]
         slices = sum(len(self._positions(axis)) for axis in axes)
         return {"planes": self.preset.planes, "slices": slices}
@@ -106,14 +106,14 @@ class Preparation:
             yield
 
     def upsampling(self, network: FieldNetwork) -> dict[str, dict[str, float]]:
-        """The held-out measure of plain trilinear upsampling, by level name."""
+        """Return the held-out measure of plain trilinear upsampling, by level name."""
         assert self._baseline is not None  # noqa: S101 - first_values made it
         result = self._baseline.result(network)
         self._baseline = None
         return result
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Tensors from which `restore` makes scaling and weights again."""
+        """Return tensors from which `restore` makes scaling and weights again."""
         kinds = {"mean": self.scaling.means, "std": self.scaling.stds, "weight": self.weights}
         return {
             f"channels.{level}.{kind}": tensor

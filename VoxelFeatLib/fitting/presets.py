@@ -17,10 +17,10 @@ class GridSettings:
     """Size of a `grid` network.
 
     Attributes:
-        spacing: distance of nodes in cells, from the finest level to the coarsest.
-        latents: most latent channels a level, likewise; a backbone's further levels take the last.
-        most_values: upper bound on all nodes' values together; spacings grow evenly to respect it.
-        slices: most orthogonal slices per axis for the warm start.
+        spacing: Distance of nodes in cells, from the finest level to the coarsest.
+        latents: Most latent channels a level, likewise; a backbone's further levels take the last.
+        most_values: Upper bound on all nodes' values together; spacings grow evenly to respect it.
+        slices: Most orthogonal slices per axis for the warm start.
     """
 
     spacing: tuple[float, ...] = (0.5, 0.5, 0.4)
@@ -34,8 +34,8 @@ class NFNetSettings:
     """Size of an `nfnet` network: models of residual blocks, each serving some levels.
 
     Attributes:
-        width: neurons of every hidden layer.
-        blocks: residual blocks of two layers.
+        width: Neurons of every hidden layer.
+        blocks: Residual blocks of two layers.
         frequencies: Fourier frequencies an axis.
     """
 
@@ -49,24 +49,24 @@ class Preset:
     """Everything that decides a fit but volume, backbone, seed and device.
 
     Attributes:
-        name: for the command line.
-        summary: one line for people.
+        name: For the command line.
+        summary: One line for people.
         network: "grid" or "nfnet".
-        views: distinct random views encoded in all.
-        pool: views kept for training; the oldest leave first.
-        first_views: views encoded before the first step.
-        fill: fraction of the steps over which all further views arrive.
-        steps: optimiser steps.
-        windows: windows of cells in a step, each from a random view of the pool.
-        window: side of a window, in cells of the coarsest level.
-        samples: pairs of stride and K; a cell is compared with the mean of K x K jittered
+        views: Distinct random views encoded in all.
+        pool: Views kept for training; the oldest leave first.
+        first_views: Views encoded before the first step.
+        fill: Fraction of the steps over which all further views arrive.
+        steps: Optimiser steps.
+        windows: Windows of cells in a step, each from a random view of the pool.
+        window: Side of a window, in cells of the coarsest level.
+        samples: Pairs of stride and K; a cell is compared with the mean of K x K jittered
             positions.
-        learning_rate: largest step.
-        warm_up: fraction of the steps with a linearly growing learning rate; then cosine.
-        final_rate: fraction of the learning rate at the end.
-        planes, augmentations: for the channels' expected deviation (w_i).
-        heldout_views: views of the held-out measure.
-        objective: factors of the objective's terms.
+        learning_rate: Largest step.
+        warm_up: Fraction of the steps with a linearly growing learning rate; then cosine.
+        final_rate: Fraction of the learning rate at the end.
+        planes, augmentations: For the channels' expected deviation (w_i).
+        heldout_views: Views of the held-out measure.
+        objective: Factors of the objective's terms.
     """
 
     name: str
@@ -91,18 +91,18 @@ class Preset:
     nfnet: NFNetSettings = field(default_factory=NFNetSettings)
 
     def samples_at(self, stride: int) -> int:
-        """K of a stride; strides between the listed ones take the next finer one's."""
+        """Return K of a stride; strides between the listed ones take the next finer one's."""
         return [k for s, k in self.samples if s <= stride or s == self.samples[0][0]][-1]
 
     def views_at(self, step: int) -> int:
-        """How many views have been encoded when a step starts."""
+        """Return how many views have been encoded when a step starts."""
         later = self.views - self.first_views
         # The last view arrives for the last step of the filling, not after it.
         span = max(1.0, self.fill * self.steps - 1)
         return self.first_views + min(later, int(later * step / span))
 
     def rate_at(self, step: int) -> float:
-        """Learning rate of a step: linear warm-up, then cosine to `final_rate`."""
+        """Return the learning rate of a step: linear warm-up, then cosine to `final_rate`."""
         warm = self.warm_up * self.steps
         if step < warm:
             return self.learning_rate * min(1.0, (step + 1) / warm)
@@ -168,10 +168,10 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 
 
 def preset_named(name: str) -> Preset:
-    """The named preset.
+    """Return the named preset.
 
     Raises:
-        InputError: no preset has that name.
+        InputError: No preset has that name.
     """
     try:
         return PRESETS[name]

@@ -22,15 +22,15 @@ class FitProgress:
     """The state of a fit after a piece of work.
 
     Attributes:
-        stage: what is being done, for people.
-        step, steps: optimiser steps taken and to take.
-        fraction: of the whole work, 0 to 1, by expected time; never less than before.
-        seconds_left: expected.
-        losses: terms of the objective at this step; empty outside training.
-        heldout: cosine and explained variance of the field by level name; empty before the first
+        stage: What is being done, for people.
+        step, steps: Optimiser steps taken and to take.
+        fraction: Of the whole work, 0 to 1, by expected time; never less than before.
+        seconds_left: Expected.
+        losses: Terms of the objective at this step; empty outside training.
+        heldout: Cosine and explained variance of the field by level name; empty before the first
             field.
-        upsampling: the same for trilinear upsampling of the first slicing axis' features.
-        usable: whether the field can be queried.
+        upsampling: The same for trilinear upsampling of the first slicing axis' features.
+        usable: Whether the field can be queried.
     """
 
     stage: str
@@ -48,12 +48,12 @@ class Pace:
     """Measures how long each kind of work takes and foretells the rest.
 
     Args:
-        preset: decides how many optimiser steps and views there are.
-        units: number of pieces of every other kind of work.
+        preset: Decides how many optimiser steps and views there are.
+        units: Number of pieces of every other kind of work.
 
     Attributes:
-        elapsed: seconds of work so far.
-        fraction: share of the whole time that has passed, 0 to 1. It never falls: when the estimate
+        elapsed: Seconds of work so far.
+        fraction: Share of the whole time that has passed, 0 to 1. It never falls: when the estimate
             of the rest grows, what is left of the bar is only filled more slowly.
     """
 

@@ -17,5 +17,5 @@ class Stream(IntEnum):
 
 
 def generator_for(seed: int, stream: Stream, number: int) -> np.random.Generator:
-    """The generator of one item of a stream."""
+    """Return the generator of one item of a stream."""
     return np.random.default_rng([seed, stream, number])

@@ -25,13 +25,13 @@ class Trainer:
     """Trains a network on a growing pool of views.
 
     Args:
-        network: trained in place.
-        optimiser: steps it.
-        encoder: encodes new views.
-        sampler: draws them.
-        weights: the objective's 1 / (w_i + eps), one (C,) a level.
-        preset: numbers of the fit.
-        seed: decides views, windows and jitter.
+        network: Trained in place.
+        optimiser: Steps it.
+        encoder: Encodes new views.
+        sampler: Draws them.
+        weights: The objective's 1 / (w_i + eps), one (C,) a level.
+        preset: Numbers of the fit.
+        seed: Decides views, windows and jitter.
     """
 
     def __init__(

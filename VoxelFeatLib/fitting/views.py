@@ -22,8 +22,8 @@ class EncodedView:
     Attributes:
         affine: (3, 3) RAS mm: position at input coordinates (0, 0), steps per unit s and t.
         pixel_steps: (2, 3) RAS mm: one native pixel along rows and along columns.
-        targets: standardised features, one (G, G, C) float16 a level.
-        valid: cells that count, one (G, G) bool a level.
+        targets: Standardised features, one (G, G, C) float16 a level.
+        valid: Cells that count, one (G, G) bool a level.
     """
 
     affine: torch.Tensor
@@ -49,7 +49,7 @@ class ViewEncoder:
 
     @torch.no_grad()
     def encode(self, view: View) -> EncodedView:
-        """Everything training needs of one view, on the renderer's device."""
+        """Make everything that training needs of one view, on the renderer's device."""
         device = self.renderer.device
         maps = self.backbone(self.renderer.image(view)[None])
         targets = [
@@ -78,7 +78,7 @@ class ViewPool:
         pixel_steps: (capacity, 2, 3) likewise.
         targets: (capacity, G, G, C) float16 a level.
         valid: (capacity, G, G) bool a level.
-        count: places in use.
+        count: Places in use.
     """
 
     affine: torch.Tensor

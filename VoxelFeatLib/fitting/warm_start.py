@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def slice_positions(geometry: Geometry, axis: int, most: int) -> np.ndarray:
-    """At most `most` evenly spaced voxel indices along an axis, both ends included."""
+    """Return at most `most` evenly spaced voxel indices along an axis, both ends included."""
     size = geometry.shape_kji[::-1][axis]
     return np.linspace(0, size - 1, min(size, most)) if size > 1 else np.zeros(1)
 

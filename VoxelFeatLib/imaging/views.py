@@ -28,10 +28,10 @@ class Frame:
 
     Attributes:
         centre: RAS position of the slice's centre, mm, shape (3,).
-        e_u: unit vector of increasing columns, RAS, shape (3,).
-        e_v: unit vector of increasing rows, RAS, shape (3,).
-        shape: rows H0 and columns W0.
-        pitch: distance of neighbouring pixels, mm.
+        e_u: Unit vector of increasing columns, RAS, shape (3,).
+        e_v: Unit vector of increasing rows, RAS, shape (3,).
+        shape: Rows H0 and columns W0.
+        pitch: Distance of neighbouring pixels, mm.
     """
 
     centre: np.ndarray
@@ -41,7 +41,7 @@ class Frame:
     pitch: float
 
     def points(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """RAS positions, mm, of pixel coordinates; shapes broadcast, a last axis of 3 is added."""
+        """Map pixel coordinates to RAS mm; shapes broadcast, a last axis of 3 is added."""
         height, width = self.shape
         along_v = (np.asarray(rows) - (height - 1) / 2)[..., None] * (self.pitch * self.e_v)
         along_u = (np.asarray(columns) - (width - 1) / 2)[..., None] * (self.pitch * self.e_u)
@@ -53,9 +53,9 @@ class Augmentation:
     """Mirror padding, zoom and crop of a base slice, in its pixels.
 
     Attributes:
-        pad: pixels mirrored on every side.
-        zoomed: rows and columns of the padded image after the zoom.
-        offset: first row and column of the crop in the zoomed image.
+        pad: Pixels mirrored on every side.
+        zoomed: Rows and columns of the padded image after the zoom.
+        offset: First row and column of the crop in the zoomed image.
     """
 
     pad: int
@@ -64,7 +64,7 @@ class Augmentation:
 
     @classmethod
     def none(cls, shape: tuple[int, int]) -> Augmentation:
-        """The augmentation that changes nothing on a slice of this shape."""
+        """Make the augmentation that changes nothing on a slice of this shape."""
         return cls(0, shape, (0, 0))
 
 
@@ -83,7 +83,7 @@ class View:
         return zoomed[0] / (shape[0] + 2 * pad), zoomed[1] / (shape[1] + 2 * pad)
 
     def slice_coordinates(self, s: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Base-slice pixels (r, q) of input coordinates s (down) and t (right) in [0, 1].
+        """Map input coordinates s (down) and t (right) in [0, 1] to base-slice pixels (r, q).
 
         Cell (a, b) of a G x G feature grid spans s in [a/G, (a+1)/G] and t in [b/G, (b+1)/G]:
         r = (s H0 + offset) / zoom - pad - 1/2.
@@ -95,20 +95,20 @@ class View:
         return r, q
 
     def affine(self) -> np.ndarray:
-        """The view's whole map: rows origin, per unit s, per unit t; RAS mm, shape (3, 3)."""
+        """Return the whole map, (3, 3) RAS mm: rows origin, per unit s, per unit t."""
         r, q = self.slice_coordinates(np.array([0.0, 1.0, 0.0]), np.array([0.0, 0.0, 1.0]))
         corners = self.frame.points(r, q)
         return np.stack([corners[0], corners[1] - corners[0], corners[2] - corners[0]])
 
     def cell_positions(self, grid: int, samples: int = 1) -> np.ndarray:
-        """RAS positions, mm, of each cell's sub-samples, (grid, grid, samples, samples, 3)."""
+        """Return each cell's sub-samples in RAS mm, (grid, grid, samples, samples, 3)."""
         centres = (np.arange(grid * samples) + 0.5) / (grid * samples)
         r, q = self.slice_coordinates(centres, centres)
         points = self.frame.points(r[:, None], q[None, :])
         return points.reshape(grid, samples, grid, samples, 3).swapaxes(1, 2)
 
     def valid_cells(self, grid: int, samples: int, geometry: Geometry) -> np.ndarray:
-        """Cells wholly in the base slice (no mirrored pixel) and the volume, (grid, grid) bool."""
+        """Tell which cells lie wholly in the base slice and the volume: (grid, grid) bool."""
         centres = (np.arange(grid * samples) + 0.5) / (grid * samples)
         r, q = self.slice_coordinates(centres, centres)
         rows = (r > -0.5) & (r < self.frame.shape[0] - 0.5)
@@ -129,7 +129,7 @@ class ViewLimits:
 
 
 def slicing_axes(geometry: Geometry) -> tuple[int, ...]:
-    """Index axes (0 = i, 1 = j, 2 = k) along which a volume is sliced.
+    """Return the index axes (0 = i, 1 = j, 2 = k) along which a volume is sliced.
 
     BiomedParse's rule: axial (k) unless its slices are too elongated, else the axis with the
     squarest slices. Near-isotropic volumes are also sliced along every other axis whose slices are
@@ -146,7 +146,7 @@ def slicing_axes(geometry: Geometry) -> tuple[int, ...]:
 
 
 def axis_frame(geometry: Geometry, axis: int, position: float) -> Frame:
-    """The un-rotated base slice across index axis `axis` at voxel index `position` along it.
+    """Return the un-rotated base slice across index axis `axis` at voxel index `position` along it.
 
     The slice covers the volume's whole extent in its plane, at the finer of the two in-plane
     spacings.
@@ -167,7 +167,7 @@ def axis_frame(geometry: Geometry, axis: int, position: float) -> Frame:
 
 
 def axis_view(geometry: Geometry, axis: int, position: float) -> View:
-    """The un-augmented view across an index axis at a voxel index."""
+    """Return the un-augmented view across an index axis at a voxel index."""
     frame = axis_frame(geometry, axis, position)
     return View(frame, Augmentation.none(frame.shape))
 
@@ -188,14 +188,14 @@ class ViewSampler:
     limits: ViewLimits = ViewLimits()
 
     def draw(self, rng: np.random.Generator) -> View:
-        """A random view: slicing axis, position, both rotations, padding, zoom and crop."""
+        """Draw a random view: slicing axis, position, both rotations, padding, zoom and crop."""
         axis = self.axes[rng.integers(len(self.axes))]
         size = self.geometry.shape_kji[::-1][axis]
         frame = axis_frame(self.geometry, axis, rng.uniform(-0.5, size - 0.5))
         return self.augment(self._rotate(frame, rng), rng)
 
     def augment(self, frame: Frame, rng: np.random.Generator) -> View:
-        """A view of this very plane with random padding, zoom and crop."""
+        """Make a view of this very plane with random padding, zoom and crop."""
         # Mirroring needs one more pixel than it pads.
         pad = int(rng.integers(0, min(self.limits.pad, min(frame.shape) - 1) + 1))
         factor = rng.uniform(1.0, 1.0 + self.limits.zoom)

@@ -61,7 +61,7 @@ class Volume:
             )
 
     def sha256(self) -> str:
-        """Hex digest over voxel type, shape and voxels in k, j, i order; computed once."""
+        """Return the hex digest over voxel type, shape and voxels (k, j, i), computed once."""
         if not self._sha256:
             little_endian = self.voxels.dtype.newbyteorder("<")
             digest = hashlib.sha256(f"{little_endian.str} {self.voxels.shape} ".encode())

@@ -56,7 +56,7 @@ class Extent:
         return Extent.of(start, tuple(map(min, self.stop_kji, other.stop_kji)))
 
     def within(self, other: Extent) -> tuple[slice, slice, slice]:
-        """Return the extent as an array that holds only the voxels of another one takes it."""
+        """Return the slices that cut this extent out of an array of another one's voxels."""
         k, j, i = (
             slice(a - first, b - first)
             for a, b, first in zip(self.start_kji, self.stop_kji, other.start_kji, strict=True)

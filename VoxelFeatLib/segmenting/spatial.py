@@ -58,7 +58,7 @@ class CosineBasis:
         return np.asarray(deviations / unit)
 
     def at(self, ras: npt.ArrayLike) -> FloatArray:
-        """Basis functions at (N, 3) RAS mm: (N, B)."""
+        """Return the basis functions at (N, 3) RAS mm: (N, B)."""
         kji = self.geometry.to_ijk(np.asarray(ras, dtype=np.float64).reshape(-1, 3))[:, ::-1]
         values = np.tile(self.scale, (len(kji), 1))
         for axis, order in enumerate(self.orders_kji.T):
