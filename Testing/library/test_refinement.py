@@ -90,6 +90,8 @@ def test_coarsening_to_millimetres_refines_no_axis_and_keeps_the_centre():
         coarsen(coarse, grid, factor=0)
     with pytest.raises(InputError, match="positive, finite size"):
         coarsen(coarse, grid, mm=np.inf)
+    with pytest.raises(InputError, match="larger than the whole mask"):
+        coarsen(coarse, grid, mm=1e6)
 
 
 def test_a_gaussian_keeps_a_plane_border_where_it_is():

@@ -295,6 +295,18 @@ def test_a_removed_segment_comes_back_with_its_result(a_session):
     assert a_session.segments == ()
 
 
+def test_a_removed_segment_comes_back_in_its_place(a_session):
+    for name in ("liver", "spleen"):
+        a_session.add_segment(name)
+    before = a_session.segments
+    a_session.remove_segment("liver")
+    a_session.add_segment("kidney")
+    assert len({segment.color for segment in a_session.segments}) == 3
+    a_session.undo()
+    a_session.undo()
+    assert a_session.segments == before
+
+
 class Weight:
     def __init__(self, size):
         self.size = size
@@ -343,7 +355,7 @@ def test_a_click_outside_is_named(a_session):
         a_session.add_click("organ", positive((np.nan, 0, 0)))
 
 
-def test_other_bad_input(a_session):
+def test_other_bad_input(a_session, a_field_of):
     with pytest.raises(InputError, match="no segment named"):
         a_session.update("nobody")
     with pytest.raises(InputError, match="new name"):
@@ -356,8 +368,15 @@ def test_other_bad_input(a_session):
         a_session.start_from("organ", np.ones((2, 2, 2), dtype=bool))
     with pytest.raises(InputError, match="no voxel"):
         a_session.start_from("organ", np.zeros(SHAPE, dtype=bool))
-    with pytest.raises(InputError, match="outside the volume"):
-        a_session.add_scribble("organ", [(0, 0, 0), (0, 0, 9)], positive=True)
+    for far in (9, 1e300, np.nan):
+        with pytest.raises(InputError, match="outside the volume"):
+            a_session.add_scribble("organ", [(0, 0, 0), (0, 0, far)], positive=True)
+    for no_name in ("", " "):
+        with pytest.raises(InputError, match="needs a name"):
+            a_session.set_segment(no_name, [])
+    small = Volume(np.zeros((4, 4, 4), dtype=np.int16), Geometry((4, 4, 4), np.eye(4)))
+    with pytest.raises(InputError, match="belongs to another volume"):
+        Session(small, a_field_of(Geometry(SHAPE, np.eye(4)), np.zeros((*SHAPE, 2))))
 
 
 def test_results_cannot_be_written_to(a_session):

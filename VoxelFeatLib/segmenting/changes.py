@@ -68,12 +68,14 @@ class Entry:
         name: Of the segment operated on.
         before: Its state before; None when there was no such segment.
         after: Its state after; None when it was removed.
+        place: Its number among the segments, before or after.
         changes: Of results, in order.
     """
 
     name: str
     before: Segment | None
     after: Segment | None
+    place: int
     changes: list[ResultChange] = field(default_factory=list)
 
     def nbytes(self) -> int:

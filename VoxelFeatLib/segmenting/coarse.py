@@ -47,6 +47,8 @@ def coarsen(
     wanted = np.asarray(factor, dtype=float) if mm is None else mm / geometry.spacing
     if not ((wanted > 0) & np.isfinite(wanted)).all():
         raise InputError("Coarse voxels need a positive, finite size.")
+    if (wanted > geometry.shape_kji[::-1]).all():
+        raise InputError("The coarse voxels are larger than the whole mask; choose smaller ones.")
     step = np.maximum(np.broadcast_to(wanted, 3), 1.0)
     size = np.array(geometry.shape_kji[::-1])
     count = np.ceil(size / step - 1e-9).astype(int)

@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.field.lattice import Lattice
 from VoxelFeatLib.imaging.aliases import Mask, Triple
 from VoxelFeatLib.segmenting.blocks import BlockBounds
@@ -69,9 +70,14 @@ class VolumeInference:
     Args:
         field: The volume's feature field.
         volume: The volume; its voxels must not change.
+
+    Raises:
+        InputError: The field is of a volume at another place or of another shape.
     """
 
     def __init__(self, field: FeatureField, volume: Volume) -> None:
+        if not field.geometry.matches(volume.geometry):
+            raise InputError("The field belongs to another volume; choose its own or fit anew.")
         self.field = field
         self.volume = volume
         self.whole = Extent.whole(volume.geometry.shape_kji)

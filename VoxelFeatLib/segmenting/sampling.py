@@ -31,11 +31,13 @@ def along(polyline_ras: npt.ArrayLike, geometry: Geometry) -> FloatArray:
         (M, 3) RAS mm, from the first corner to the last, at most one point in each voxel.
 
     Raises:
-        InputError: No corner at all.
+        InputError: No corner at all, or one outside the volume.
     """
     corners = np.asarray(polyline_ras, dtype=np.float64).reshape(-1, 3)
     if not len(corners):
         raise InputError("A scribble needs at least one point.")
+    if not geometry.contains(corners).all():  # checked first: a far one would need endless points
+        raise InputError("A scribble goes outside the volume.", geometry.bounds_text())
     pieces = [corners[:1]]
     for start, stop in pairwise(corners):
         steps = int(np.ceil(np.abs(geometry.to_ijk(stop) - geometry.to_ijk(start)).max() - 1e-9))

@@ -137,9 +137,9 @@ def packed_base(mask: Mask, geometry: Geometry) -> PackedMask:
     return packed
 
 
-def color_of(number: int) -> Color:
-    """Return a colour for the segment of this number, from 0 on."""
-    return _COLORS[number % len(_COLORS)]
+def new_color(others: Iterable[Segment]) -> Color:
+    """Return the first of the colours that the fewest other segments have."""
+    return min(_COLORS, key=[other.color for other in others].count)
 
 
 def _listed(position: Position) -> str:

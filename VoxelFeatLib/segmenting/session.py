@@ -28,7 +28,7 @@ from VoxelFeatLib.segmenting.segment import (
     Segment,
     Wish,
     check_clicks,
-    color_of,
+    new_color,
     packed_base,
     wish_for,
 )
@@ -102,9 +102,9 @@ class Session:
         Raises:
             InputError: The name is empty or taken.
         """
-        if not name or name in self._segments:
+        if name in self._segments:
             raise InputError(f'A segment needs a new name, and "{name}" is not.')
-        self._do(name, Segment(name, color or color_of(len(self._segments))))
+        self._do(name, Segment(name, color or new_color(self.segments)))
         return self.segment(name)
 
     def remove_segment(self, name: str) -> None:
@@ -135,7 +135,7 @@ class Session:
         Raises:
             InputError: A click outside the volume, an empty box, a mask of another shape.
         """
-        old = self._segments.get(name) or Segment(name, color_of(len(self._segments)))
+        old = self._segments.get(name) or Segment(name, new_color(self.segments))
         base = None if base_mask is None else packed_base(base_mask, self.volume.geometry)
         self._do(name, Segment(name, color or old.color, tuple(clicks), box, base, locality))
 
@@ -337,13 +337,16 @@ class Session:
         if before == after:
             return
         if after is not None:
+            if not name.strip():
+                raise InputError("A segment needs a name.")
             check_clicks(after.clicks, self.volume.geometry, name)
             if after.box is not None:
                 check_box(after.box, self.volume.geometry)
         self._supersede()
-        entry = Entry(name, before, after)
+        names = [*self._segments, name]
+        entry = Entry(name, before, after, names.index(name))
         self._history.push(entry)
-        self._put(name, after)
+        self._put(entry, after)
         if after is None:
             old = self._results.pop(name, None)
             if old is not None:
@@ -351,11 +354,11 @@ class Session:
                 entry.changes.append(ResultChange.between(name, old, gone))
         self._history.trim()
 
-    def _put(self, name: str, state: Segment | None) -> None:
-        if state is None:
-            self._segments.pop(name, None)
-        else:
-            self._segments[name] = state
+    def _put(self, entry: Entry, state: Segment | None) -> None:
+        states = [other for other in self.segments if other.name != entry.name]
+        if state is not None:
+            states.insert(entry.place, state)
+        self._segments = {other.name: other for other in states}
 
     def _keep(self, name: str, old: Result, new: Result) -> None:
         """Make a result the segment's, and part of the latest operation."""
@@ -375,7 +378,7 @@ class Session:
 
     def _travel(self, entry: Entry, *, back: bool) -> tuple[str, ...]:
         self._supersede()
-        self._put(entry.name, entry.before if back else entry.after)
+        self._put(entry, entry.before if back else entry.after)
         names = {entry.name: None}
         for change in reversed(entry.changes) if back else entry.changes:
             mask = self._result(change.name).mask.copy()
