@@ -206,8 +206,9 @@ def test_refine_only_what_is_asked(run: Run, a_folder: Path, a_geometry: Geometr
     two[0] = 2
     write_labelmap(a_folder / "m.nrrd", two, a_geometry)
     mask = ("-m", "m.nrrd", "-o", "r.seg.nrrd")
-    assert run("refine", *FIELD, *mask, "--only", "Label 1").exit_code == 0
-    assert list(read_labelmap(a_folder / "r.seg.nrrd").names.values()) == ["Label 1"]
+    for name in ("Label 1", "1"):
+        assert run("refine", *FIELD, *mask, "--only", name).exit_code == 0
+        assert list(read_labelmap(a_folder / "r.seg.nrrd").names.values()) == ["Label 1"]
     for wrong, sentence in (
         (("--only", "liver"), "m.nrrd has no segment 'liver'; it has Label 1, Label 2."),
         (("--mode", "magic"), "There is no mode 'magic'; choose prior or paper."),

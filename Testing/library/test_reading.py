@@ -10,7 +10,7 @@ import SimpleITK
 
 from VoxelFeatLib.errors import GeometryError, InputError
 from VoxelFeatLib.imaging.reading import read_labelmap, read_segmentation, read_volume
-from VoxelFeatLib.imaging.writing import write_volume
+from VoxelFeatLib.imaging.writing import write_labelmap, write_volume
 
 ENDINGS = [".nii", ".nii.gz", ".nrrd", ".mha"]
 
@@ -369,3 +369,11 @@ def test_big_endian_nifti(tmp_path):
     volume = read_volume(path, fill=-1)
     np.testing.assert_array_equal(volume.voxels, np.nan_to_num(voxels, nan=-1))
     np.testing.assert_allclose(volume.geometry.to_ras([1, 1, 1]), [7.5, 9, 11])
+
+
+def test_labels_of_a_labelmap_get_colors_that_tell_them_apart(tmp_path, a_geometry):
+    labels = np.zeros(a_geometry.shape_kji, dtype=np.uint8)
+    labels[0, 0, :2] = (3, 7)
+    write_labelmap(tmp_path / "m.nrrd", labels, a_geometry)
+    first, second = read_segmentation(tmp_path / "m.nrrd")[0]
+    assert first.color != second.color

@@ -71,7 +71,7 @@ def demo(
     clicked = _click(Session(volume, field, seed=seed), wanted, case.clicks)
     folder.write_clicked(clicked, volume.geometry)
     wanted = [Structure.of(phantom, name) for name in case.refined]
-    refined = _refine(volume, field, wanted, case.coarse_mm, seed)
+    refined = _refine(volume, field, wanted, case.coarse_factor, seed)
     folder.write_refined(refined, volume.geometry)
     _draw(
         [
@@ -115,7 +115,7 @@ def _refine(
     volume: Volume,
     field: FeatureField,
     structures: Sequence[Structure],
-    coarse_mm: float,
+    coarse_factor: int,
     seed: int,
 ) -> list[Refined]:
     from VoxelFeatLib.demo.refining import refine_coarse
@@ -127,7 +127,7 @@ def _refine(
             def tell(fraction: float, name: str = structure.name) -> None:
                 shown.update(len(made) + fraction, len(structures), detail=name)
 
-            made.append(refine_coarse(volume, field, structure, coarse_mm, tell, seed=seed))
+            made.append(refine_coarse(volume, field, structure, coarse_factor, tell, seed=seed))
     return made
 
 

@@ -32,7 +32,9 @@ def refine(
     ],
     only: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Refine this segment only; may be repeated."),
+        typer.Option(
+            metavar="NAME", help="Refine only this segment (or label number); repeatable."
+        ),
     ] = None,
     mode: Annotated[
         str,
@@ -107,6 +109,8 @@ def _mode(text: str) -> Literal["prior", "paper"]:
 
 def _only(segments: list[SegmentMask], names: list[str], path: Path) -> list[SegmentMask]:
     known = [segment.name for segment in segments]
+    # The labels of a labelmap go by their numbers, too.
+    names = [f"Label {name}" if name.isdecimal() and name not in known else name for name in names]
     for name in names:
         if name not in known:
             raise InputError(f"{path} has no segment '{name}'; it has {', '.join(known)}.")

@@ -21,7 +21,7 @@ class Case:
         clicked: Names of the structures that the simulated user segments.
         clicks: Most clicks for each of them.
         refined: Names of the structures that start from a coarse mask.
-        coarse_mm: Edge of that mask's voxels.
+        coarse_factor: Voxels along an edge of that mask's voxels; odd, so that centres meet.
     """
 
     shape_kji: tuple[int, int, int]
@@ -30,7 +30,7 @@ class Case:
     clicked: tuple[str, ...] = ("liver", "spleen", "right kidney")
     clicks: int = 10
     refined: tuple[str, ...] = ("liver", "right kidney", "vertebrae")
-    coarse_mm: float = 6.0
+    coarse_factor: int = 3
 
 
 def case_named(name: str) -> Case:
@@ -55,7 +55,6 @@ def _cases() -> Mapping[str, Case]:
                 (3.0, 3.0, 5.0),
                 replace(fast, views=24, pool=24, steps=120, planes=4, heldout_views=2),
                 refined=("liver", "right kidney"),
-                coarse_mm=10.0,
             ),
         }
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from VoxelFeatLib.evaluation.metrics import dice, hd95_mm
 from VoxelFeatLib.imaging.resampling import resample_labels_nearest
-from VoxelFeatLib.segmenting.coarse import anti_alias, coarsen
+from VoxelFeatLib.segmenting.coarse import coarsen, smoothed
 from VoxelFeatLib.segmenting.refinement import refine_steps
 
 if TYPE_CHECKING:
@@ -72,24 +72,24 @@ def refine_coarse(
     volume: Volume,
     field: FeatureField,
     structure: Structure,
-    coarse_mm: float,
+    coarse_factor: int,
     told: Callable[[float], None],
     *,
     seed: int = 0,
 ) -> Refined:
-    """Coarsen the truth of a structure to voxels of so many mm, and refine it again.
+    """Coarsen the truth of a structure to voxels so many times as long, and refine it again.
 
     ``told`` learns how far it is, 0 to 1.
     """
     geometry = volume.geometry
-    coarse, grid = coarsen(structure.mask, geometry, mm=coarse_mm)
+    coarse, grid = coarsen(structure.mask, geometry, factor=coarse_factor)
     mask = structure.mask
     for step in refine_steps(volume, field, coarse, grid, seed=seed):
         told(step.fraction)
         if step.mask is not None:
             mask = step.mask
     blocky = resample_labels_nearest(coarse, grid, geometry)
-    smooth = anti_alias(blocky, geometry, coarse_mm / 2)
+    smooth = smoothed(blocky, geometry.spacing, grid.spacing / 2) > 0.5
     truth = structure.mask
     return Refined(
         structure,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from VoxelFeatLib.imaging.headers import (
     orientation_notes,
 )
 from VoxelFeatLib.imaging.itk import geometry_of
+from VoxelFeatLib.imaging.palette import SEGMENT_COLORS
 from VoxelFeatLib.imaging.volume import VOXEL_TYPES, Volume, guess_modality
 from VoxelFeatLib.imaging.writing import SEGMENTATION_ENDING, SegmentMask
 
@@ -115,7 +117,8 @@ def read_segmentation(path: str | Path) -> tuple[tuple[SegmentMask, ...], Geomet
         return segments, geometry
     label_map = read_labelmap(path)
     masks = tuple(
-        SegmentMask(name, label_map.labels == label) for label, name in label_map.names.items()
+        SegmentMask(name, label_map.labels == label, color)
+        for (label, name), color in zip(label_map.names.items(), cycle(SEGMENT_COLORS))
     )
     return masks, label_map.geometry
 

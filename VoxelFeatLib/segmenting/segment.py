@@ -10,18 +10,10 @@ import numpy as np
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.imaging.aliases import Color, Mask, Position
 from VoxelFeatLib.imaging.geometry import Geometry
+from VoxelFeatLib.imaging.palette import SEGMENT_COLORS
 from VoxelFeatLib.segmenting.clicks import Click
 from VoxelFeatLib.segmenting.extent import Extent
 from VoxelFeatLib.segmenting.history import PackedMask
-
-_COLORS: tuple[Color, ...] = (
-    (0.86, 0.24, 0.20),
-    (0.20, 0.63, 0.17),
-    (0.12, 0.47, 0.71),
-    (1.00, 0.70, 0.00),
-    (0.60, 0.31, 0.64),
-    (0.10, 0.74, 0.81),
-)
 
 
 @dataclass(frozen=True)
@@ -139,7 +131,7 @@ def packed_base(mask: Mask, geometry: Geometry) -> PackedMask:
 
 def new_color(others: Iterable[Segment]) -> Color:
     """Return the first of the colours that the fewest other segments have."""
-    return min(_COLORS, key=[other.color for other in others].count)
+    return min(SEGMENT_COLORS, key=[other.color for other in others].count)
 
 
 def _listed(position: Position) -> str:
