@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import signal
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from VoxelFeatLib.backbones.protocol import FeatureLevel
 from VoxelFeatLib.errors import FieldFileError, InputError
@@ -31,6 +32,7 @@ from VoxelFeatLib.field.files import (
 )
 from VoxelFeatLib.field.grid import GridNetwork
 from VoxelFeatLib.field.nfnet import NFNetwork
+from VoxelFeatLib.imaging.atomic import replacing
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.volume import Volume
 
@@ -289,16 +291,42 @@ def test_a_failure_in_the_middle_of_a_write_leaves_the_old_file(
 ):
     before = a_file.read_bytes()
 
-    def half(tensors, filename, metadata):
-        Path(filename).write_bytes(before[: len(before) // 2])
+    def half(path, tensors, metadata):
+        path.write_bytes(before[: len(before) // 2])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files, "save_file", half)
+    monkeypatch.setattr(files, "_write", half)
     with pytest.raises(InputError, match="No space left on device"):
         save_field(a_file, a_field, a_volume, {})
 
     assert a_file.read_bytes() == before
     assert list(a_file.parent.iterdir()) == [a_file]
+
+
+def test_the_library_reads_what_is_written_in_a_single_file(a_file, a_field, a_volume, monkeypatch):
+    """A second temporary file, as the library's own writer makes it, would outlive a kill."""
+    opened = []
+
+    @contextlib.contextmanager
+    def watched(path):
+        with replacing(path) as temporary:
+            opened.append(temporary.stat().st_ino)
+            yield temporary
+
+    monkeypatch.setattr(files, "replacing", watched)
+    tensors = {
+        "half": torch.rand(3, 5).half(),
+        "none": torch.zeros(0, 4),
+        "number": torch.tensor(7),
+        "single": torch.rand(2, 3, 5).mT,
+        "switch": torch.tensor([True, False, True]),
+    }
+    write_tensors(a_file, tensors, header_of(a_field, a_volume, {}))
+    assert [a_file.stat().st_ino] == opened
+    read = load_file(a_file)
+    assert read.keys() == tensors.keys()
+    assert all(torch.equal(read[name], tensors[name]) for name in tensors)
+    assert all(read[name].dtype is tensors[name].dtype for name in tensors)
 
 
 def run_child(code, *arguments, **options):

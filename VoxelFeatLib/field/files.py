@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from VoxelFeatLib.backbones.protocol import FeatureLevel
 from VoxelFeatLib.errors import FieldFileError, GeometryError
@@ -42,6 +41,18 @@ _WRONG_VALUES = (
     AttributeError,
     OverflowError,
     RecursionError,
+)
+
+_STORED_TYPES: Mapping[torch.dtype, str] = MappingProxyType(
+    {
+        torch.float64: "F64",
+        torch.float32: "F32",
+        torch.float16: "F16",
+        torch.int64: "I64",
+        torch.int32: "I32",
+        torch.uint8: "U8",
+        torch.bool: "BOOL",
+    }
 )
 
 NETWORKS: Mapping[str, type[FieldNetwork]] = MappingProxyType(
@@ -155,12 +166,28 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], header: Field
     """
     stored = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
-        permissions = temporary.stat().st_mode
-        try:
-            save_file(stored, temporary, metadata={_KEY: header.to_json()})
-        except SafetensorError as error:
-            raise OSError(str(error)) from error  # replacing names the file
-        temporary.chmod(permissions)  # save_file's own are for its user alone
+        _write(temporary, stored, {_KEY: header.to_json()})
+
+
+def _write(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str]) -> None:
+    """Write the safetensors format.
+
+    The library's own writer makes one more temporary file, which a killed process leaves for ever.
+    """
+    # Wide numbers first: each then starts at a multiple of its size.
+    ordered = sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0]))
+    entries: dict[str, Any] = {"__metadata__": metadata}
+    end = 0
+    for name, tensor in ordered:
+        begin, end = end, end + tensor.numel() * tensor.element_size()
+        kind = _STORED_TYPES[tensor.dtype]
+        entries[name] = {"dtype": kind, "shape": tensor.shape, "data_offsets": [begin, end]}
+    head = json.dumps(entries).encode()
+    head += b" " * (-len(head) % 8)
+    with path.open("wb") as file:
+        file.write(len(head).to_bytes(8, "little") + head)
+        for _, tensor in ordered:
+            file.write(tensor.reshape(-1).view(torch.uint8).numpy().data)
 
 
 def read_header(path: Path) -> FieldHeader:
