@@ -23,9 +23,9 @@ class GridSettings:
         slices: Most orthogonal slices per axis for the warm start.
     """
 
-    spacing: tuple[float, ...] = (0.5, 0.5, 0.4)
+    spacing: tuple[float, ...] = (0.5, 0.44, 0.4)
     latents: tuple[int, ...] = (10, 20, 64)
-    most_values: int = 100_000_000
+    most_values: int = 120_000_000
     slices: int = 128
 
 
