@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -61,7 +62,10 @@ def single_steps(volume: Volume, field: FeatureField) -> list[Row]:
     index = rng.uniform(0, 1, (50, 3)) * (np.array(volume.geometry.shape_kji[::-1]) - 1)
     samples = samples_at(field, volume, volume.geometry.to_ras(index))
     bright = samples[:, -1] > np.median(samples[:, -1])
-    probe = median_ms(lambda: fit_whitened(samples[bright], samples[~bright], statistics), 20)
+    ras = volume.geometry.to_ras(index)
+    places = {"positive_ras": ras[bright], "negative_ras": ras[~bright]}
+    update = partial(fit_whitened, samples[bright], samples[~bright], statistics, **places)
+    probe = median_ms(update, 20)
     return [
         Row("query of a single voxel", query, "ms", 1),
         Row("probe update with 50 clicks", probe, "ms", 10),

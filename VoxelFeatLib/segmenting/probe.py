@@ -9,7 +9,7 @@ map, sigmoid), trained on many labelled voxels; refinement uses it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 from scipy.linalg import cho_factor, cho_solve
 from scipy.special import expit
+from threadpoolctl import ThreadpoolController
 
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.imaging.aliases import FloatArray
@@ -216,7 +217,9 @@ def fit_whitened(
             for given, sign in ((positive_weights, 1), (negative_weights, -1))
         ]
     )
-    solution = _satisfying(clicks, signs, weights, background)
+    # Matrices this small take several times as long when BLAS shares them out to threads.
+    with _blas().limit(limits=1, user_api="blas"):
+        solution = _satisfying(clicks, signs, weights, background)
     direction = statistics.whitening.T @ (statistics.expectation * solution[:size])
     bias = float(solution[-1] - direction @ statistics.mean)
     weight = torch.from_numpy(direction[:-1].astype(np.float32))
@@ -224,6 +227,12 @@ def fit_whitened(
     if basis is not None and len(solution) > size + 1:
         spatial = SpatialTerm(basis, spread * solution[size:-1])
     return AffineHead(weight, float(direction[-1]), bias, spatial)
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """Return the BLAS libraries that are loaded; finding them takes longer than a fit."""
+    return ThreadpoolController()
 
 
 def _satisfying(
