@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from VoxelFeatLib.field.feature_field import FeatureField
     from VoxelFeatLib.imaging.aliases import Position
 
+# Voxels compared between two steps of the bar.
+_VOXELS_AT_ONCE = 1 << 18
+
 
 def features(
     field: options.FieldFile,
@@ -167,7 +170,10 @@ def _write_similarity(output: Path, image: Volume, field: FeatureField, alike: P
     from VoxelFeatLib.segmenting.statistics import FeatureStatistics
 
     whole = Lattice.of_voxels((0, 0, 0), image.geometry.shape_kji)
-    with bar("Comparing"):
+    cosines = np.empty(whole.shape_kji, dtype=np.float32)
+    with bar("Comparing") as progress:
         statistics = FeatureStatistics.of(field, image)
-        cosines = similarity(image, field, alike, whole, statistics)
+        for planes, slab in whole.slabs(_VOXELS_AT_ONCE):
+            cosines[planes] = similarity(image, field, alike, slab, statistics)
+            progress.update(planes.stop, whole.shape_kji[0])
     write_volume(output, Volume(cosines, image.geometry, "other", f"like {image.name}"))

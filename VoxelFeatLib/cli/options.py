@@ -29,6 +29,10 @@ VolumeFile = Annotated[
         help="The volume the field was fitted to: NIfTI, NRRD, MHA or a DICOM folder.",
     ),
 ]
+SegmentationOutput = Annotated[
+    Path,
+    typer.Option("--output", "-o", metavar="PATH", help=".seg.nrrd, .nrrd, .nii.gz or .mha."),
+]
 Series = Annotated[
     str | None,
     typer.Option(metavar="UID", help="Which series to read, where the DICOM folder has several."),

@@ -26,10 +26,7 @@ def refine(
             "--mask", "-m", metavar="PATH", help="Coarse labelmap or .seg.nrrd, on any voxels."
         ),
     ],
-    output: Annotated[
-        Path,
-        typer.Option("--output", "-o", metavar="PATH", help=".seg.nrrd, .nrrd, .nii.gz or .mha."),
-    ],
+    output: options.SegmentationOutput,
     only: Annotated[
         list[str] | None,
         typer.Option(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from VoxelFeatLib.cli.console import duration, print_json, print_table
+from VoxelFeatLib.cli.console import duration, print_json, print_table, say
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.writing import SegmentMask
 
@@ -33,7 +33,10 @@ def describe(
 
 
 def print_segments(output: Path, segments: Sequence[dict[str, Any]], *, as_json: bool) -> None:
-    """Print the written segments as a table, or as one JSON object."""
+    """Print the written segments as a table, or as one JSON object; say which are empty."""
+    for segment in segments:
+        if not segment["voxels"]:
+            say(f"Note: {segment['name']} is empty; nothing there looks like it, or is allowed to.")
     if as_json:
         print_json({"output": str(output), "segments": list(segments)})
         return

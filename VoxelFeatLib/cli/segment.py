@@ -23,10 +23,7 @@ Files = list[Path]
 def segment(
     field: options.FieldFile,
     volume: options.VolumeFile,
-    output: Annotated[
-        Path,
-        typer.Option("--output", "-o", metavar="PATH", help=".seg.nrrd, .nrrd, .nii.gz or .mha."),
-    ],
+    output: options.SegmentationOutput,
     positive: Annotated[
         Files | None,
         typer.Option("--positive", "-p", help="Points inside: .mrk.json or .csv; may be repeated."),

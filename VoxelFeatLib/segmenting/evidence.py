@@ -70,7 +70,7 @@ class Evidence:
         self._volume = volume
         self._field = field
         self._seed = seed
-        self._clicks: dict[Position, Samples] = {}
+        self._rows: dict[Position, Rows] = {}
         self._offsets = _star(volume.geometry.radius * _NEIGHBOURHOOD)
         self._of_masks: dict[PackedMask, tuple[Samples, Samples]] = {}
 
@@ -119,23 +119,23 @@ class Evidence:
         return inside.chosen(kept_inside), around.chosen(kept_around)
 
     def _at(self, positions: Sequence[Position]) -> Samples:
-        """Samples of clicks at RAS positions; only new ones ask the field."""
-        for position in positions:
-            if position not in self._clicks:
-                self._clicks[position] = self._of_click(position)
-        nothing = np.empty((0, self._field.channels + 1), dtype=np.float32)
-        samples = Samples(nothing, np.empty((0, 3)), np.empty(0))
-        for position in positions:
-            samples = samples.joined(self._clicks[position])
-        return samples
+        """Samples of clicks at RAS positions: each its own voxel and its neighbourhood's mean.
 
-    def _of_click(self, position: Position) -> Samples:
-        """A click's own voxel, and the mean of its neighbourhood, which noise disturbs less."""
-        places = np.asarray(position) + self._offsets
-        x = samples_at(self._field, self._volume, places)
-        rows = np.stack([x[0], x.mean(axis=0)])
-        weights = np.array([1 - _NEIGHBOURHOOD_WEIGHT, _NEIGHBOURHOOD_WEIGHT])
-        return Samples(rows, np.repeat(places[:1], 2, axis=0), weights)
+        Noise disturbs the mean less. Only new positions ask the field, all at once: a scribble is
+        many clicks.
+        """
+        missing = [position for position in dict.fromkeys(positions) if position not in self._rows]
+        if missing:
+            places = np.asarray(missing)[:, None] + self._offsets
+            x = samples_at(self._field, self._volume, places.reshape(-1, 3))
+            x = x.reshape(len(missing), len(self._offsets), -1)
+            pairs = np.stack([x[:, 0], x.mean(axis=1)], axis=1)
+            self._rows.update(zip(missing, pairs, strict=True))
+        nothing = np.empty((0, self._field.channels + 1), dtype=np.float32)
+        rows = np.concatenate([nothing, *(self._rows[position] for position in positions)])
+        ras = np.asarray(positions, dtype=np.float64).reshape(-1, 3)
+        weights = [1 - _NEIGHBOURHOOD_WEIGHT, _NEIGHBOURHOOD_WEIGHT]
+        return Samples(rows, ras.repeat(2, axis=0), np.tile(weights, len(ras)))
 
     def _of_mask(self, base: PackedMask) -> tuple[Samples, Samples]:
         if base not in self._of_masks:
