@@ -124,6 +124,17 @@ def test_segment_stays_in_the_box(run: Run, a_folder: Path) -> None:
     assert not labels.any()
 
 
+def test_segment_says_when_nothing_was_found(
+    run: Run, a_folder: Path, a_geometry: Geometry
+) -> None:
+    corner = a_geometry.to_ras([[0, 0, 0], [1, 1, 1]]).ravel().tolist()  # the click is elsewhere
+    away = ("--box", ",".join(map(str, corner)), "--json")
+    result = run("segment", *FIELD, "-p", "in.csv", *away, "--name", "organ", "-o", "o.nrrd")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["segments"][0]["voxels"] == 0
+    assert "organ is empty" in " ".join(result.stderr.split())
+
+
 def test_segment_starts_from_a_mask_on_other_voxels(
     run: Run, a_folder: Path, a_geometry: Geometry
 ) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from VoxelFeatLib.errors import InputError
+from VoxelFeatLib.field.feature_field import FeatureField
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.segmenting.changes import Change
@@ -147,6 +148,22 @@ def test_an_existing_mask_is_the_segment_until_a_click_corrects_it(a_session):
     np.testing.assert_array_equal(updated(a_session), mask_of(LEFT, RIGHT))
     a_session.start_from("organ", None)
     np.testing.assert_array_equal(updated(a_session), mask_of(RIGHT))
+
+
+def test_a_scribble_asks_the_field_once(a_session, monkeypatch):
+    updated(a_session)  # what is asked once a volume
+    asked = []
+    features = FeatureField.features
+    monkeypatch.setattr(
+        FeatureField, "features", lambda self, ras: asked.append(ras) or features(self, ras)
+    )
+    a_session.add_click("organ", positive(IN_LEFT))
+    updated(a_session)
+    asked.clear()
+    a_session.add_scribble("organ", [(2.0, 4.0, 3.0), (5.0, 4.0, 3.0)], positive=True)
+    updated(a_session)
+    assert len(a_session.segment("organ").clicks) > 3
+    assert len(asked) == 1
 
 
 def test_a_scribble_is_one_operation(a_session):
