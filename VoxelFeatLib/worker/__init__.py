@@ -1,0 +1,1 @@
+"""The background worker: a child process that holds torch, spoken to over its stdin and stdout."""
