@@ -1,0 +1,1 @@
+"""What touches the MRML scene and Qt: nodes, the panel's controllers, installation."""
