@@ -1,0 +1,53 @@
+"""Masks in bits: whatever is written is read, and differences flip it back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from VoxelFeatLib.scene.bit_mask import BitMask
+from VoxelFeatLib.segmenting.extent import Extent
+
+SHAPE = (5, 7, 21)
+EXTENTS = [
+    Extent((0, 0, 0), SHAPE),
+    Extent((1, 2, 3), (4, 5, 6)),
+    Extent((0, 0, 8), (5, 7, 16)),
+    Extent((2, 3, 15), (3, 4, 21)),
+    Extent((4, 6, 20), (5, 7, 21)),
+]
+
+
+@pytest.fixture
+def a_mask():
+    return np.random.default_rng(1).random(SHAPE) < 0.5
+
+
+@pytest.mark.parametrize("extent", EXTENTS)
+def test_parts_are_written_and_read(a_mask, extent):
+    bits = BitMask(SHAPE)
+    whole = Extent.whole(SHAPE)
+    bits.put(whole, a_mask)
+    change = np.random.default_rng(2).random(extent.shape) < 0.5
+    expected = a_mask.copy()
+    expected[extent.slices] = change
+    difference = bits.put(extent, change)
+    np.testing.assert_array_equal(bits.get(whole), expected)
+    np.testing.assert_array_equal(bits.get(extent), change)
+    np.testing.assert_array_equal(difference.mask(), expected ^ a_mask)
+    assert bits.voxels == expected.sum()
+    assert bits.toggle(difference).size <= extent.size
+    np.testing.assert_array_equal(bits.get(whole), a_mask)
+
+
+def test_writing_the_same_changes_nothing(a_mask):
+    bits = BitMask(SHAPE)
+    bits.put(Extent.whole(SHAPE), a_mask)
+    assert bits.put(EXTENTS[1], a_mask[EXTENTS[1].slices]).empty
+
+
+def test_the_bounding_extent_holds_all_voxels():
+    bits = BitMask(SHAPE)
+    assert bits.bounding_extent().size == 0
+    bits.put(Extent((2, 3, 17), (3, 4, 18)), np.ones((1, 1, 1), dtype=bool))
+    assert bits.bounding_extent() == Extent((2, 3, 16), (3, 4, 21))

@@ -1,0 +1,156 @@
+"""What the worker has answered for each segment, and how it may be told of it again.
+
+The worker keeps masks by keys and may forget them (or be restarted); this side keeps the mask of
+the last accepted answer of every segment, so any request can be repeated.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from VoxelFeatLib.imaging.aliases import Mask, Position, Triple
+from VoxelFeatLib.scene.bit_mask import BitMask
+from VoxelFeatLib.segmenting.extent import Extent
+from VoxelFeatLib.segmenting.history import PackedMask
+from VoxelFeatLib.worker.protocol import Message, pack_mask, unpack_mask
+
+Positions = tuple[Position, ...]
+
+
+@dataclass(frozen=True)
+class SegmentClicks:
+    """The clicks of one segment in the volume's own space, RAS mm; scribbles are many clicks."""
+
+    positive: Positions = ()
+    negative: Positions = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.positive or self.negative)
+
+    def to_wire(self) -> Message:
+        """Return them as a message carries them."""
+        return {
+            "positive": [list(position) for position in self.positive],
+            "negative": [list(position) for position in self.negative],
+        }
+
+
+@dataclass
+class SegmentResult:
+    """One segment's accepted answer.
+
+    Attributes:
+        mask: The accepted mask.
+        key: Under which the worker may still know it; "" when it cannot.
+        answered: The clicks it answers, those of other segments among the negative ones.
+        touched: Where more than that is shown: previews of an answer still being worked out.
+        base: The mask the segment starts from; None when from nothing.
+        base_key: The key of ``base``.
+    """
+
+    mask: BitMask
+    key: str = ""
+    answered: SegmentClicks = SegmentClicks()
+    touched: list[Extent] = field(default_factory=list)
+    base: PackedMask | None = None
+    base_key: str = ""
+
+    @classmethod
+    def empty(cls, shape_kji: Triple) -> SegmentResult:
+        """Return the result of a segment that nothing was asked for."""
+        return cls(BitMask(shape_kji))
+
+    def current_key(self) -> str | None:
+        """Return the key under which to speak of the accepted mask; None when it is empty."""
+        if self.key:
+            return self.key
+        if not self.mask.bounding_extent().size:
+            return None
+        self.key = new_key()
+        return self.key
+
+    def start_from(self, base: PackedMask | None) -> None:
+        """Have the segment start from a mask; None for nothing."""
+        self.base = base
+        self.base_key = "" if base is None else new_key()
+
+    def wire(self, key: str) -> Message | None:
+        """Return the mask of a key as a message carries it; None when it is not known here."""
+        if key and key == self.key:
+            extent = self.mask.bounding_extent()
+            return pack_mask(self.mask.get(extent), extent, self.mask.shape_kji)
+        if key and key == self.base_key and self.base is not None:
+            box = Extent(self.base.start_kji, self.base.stop_kji)
+            return {
+                "shape": list(self.base.shape_kji),
+                "extent": [*box.start_kji, *box.stop_kji],
+                "bits": self.base.bits,
+            }
+        return None
+
+    def take(self, wire: Message) -> tuple[Extent, Mask, PackedMask]:
+        """Accept one final chunk; returns its extent, its mask and what it changed."""
+        extent, mask = unpack_mask(wire)
+        return extent, mask, self.mask.put(extent, mask)
+
+    def toggle(self, difference: PackedMask) -> Extent:
+        """Flip voxels, as undo and redo do; the worker does not know what comes out."""
+        self.key = ""
+        return self.mask.toggle(difference)
+
+
+def new_key() -> str:
+    """Return a key that no mask has had, in any session."""
+    return uuid.uuid4().hex
+
+
+def difference_ml(differences: list[PackedMask], mask: BitMask, voxel_ml: float) -> tuple[float, float]:
+    """Return millilitres that joined and that left a mask, given the mask after the change."""
+    joined = left = 0
+    for difference in differences:
+        if difference.empty:
+            continue
+        extent = Extent(difference.start_kji, difference.stop_kji)
+        part = PackedMask(extent.shape, (0, 0, 0), extent.shape, difference.bits).mask()
+        now = int((mask.get(extent) & part).sum())
+        joined += now
+        left += int(part.sum()) - now
+    return joined * voxel_ml, left * voxel_ml
+
+
+def message_segments(
+    clicks: dict[str, SegmentClicks],
+    results: dict[str, SegmentResult],
+    boxes: dict[str, Extent],
+    *,
+    local: bool,
+) -> list[Message]:
+    """Return the states of all segments as a request carries them."""
+    return [
+        {
+            "id": segment_id,
+            **own.to_wire(),
+            "box": [*box.start_kji, *box.stop_kji] if (box := boxes.get(segment_id)) else None,
+            "base": results[segment_id].base_key or None,
+            "locality": local,
+        }
+        for segment_id, own in clicks.items()
+    ]
+
+
+def answered_by(clicks: dict[str, SegmentClicks], segment_id: str) -> SegmentClicks:
+    """Return what an answer for a segment takes into account: others' positives are negatives."""
+    others = [own.positive for name, own in sorted(clicks.items()) if name != segment_id]
+    negatives = clicks[segment_id].negative + tuple(p for own in others for p in own)
+    return SegmentClicks(clicks[segment_id].positive, negatives)
+
+
+def as_mask_source(results: dict[str, SegmentResult]) -> Any:
+    """Return what a request asks for masks that the worker does not know."""
+
+    def wire(key: str) -> Message | None:
+        return next((found for result in results.values() if (found := result.wire(key))), None)
+
+    return wire
