@@ -29,7 +29,8 @@ from VoxelFeatLib.imaging.headers import (
 )
 from VoxelFeatLib.imaging.itk import geometry_of
 from VoxelFeatLib.imaging.palette import SEGMENT_COLORS
-from VoxelFeatLib.imaging.volume import VOXEL_TYPES, Volume, guess_modality
+from VoxelFeatLib.imaging.volume import Volume, guess_modality
+from VoxelFeatLib.imaging.voxel_types import as_voxel_type, count_not_finite, voxel_type_for
 from VoxelFeatLib.imaging.writing import SEGMENTATION_ENDING, SegmentMask
 
 
@@ -221,15 +222,10 @@ def _stem(path: Path) -> str:
 
 def _as_voxel_type(view: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Copy ITK's voxels once, in the smallest of our types that holds them."""
-    if view.dtype in VOXEL_TYPES:
-        return view if view.flags.writeable else view.copy()
-    if view.dtype.kind in "iu":
-        low, high = int(view.min()), int(view.max())
-        for kind in (np.int16, np.uint16):
-            if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
-                return view.astype(kind)
-    with np.errstate(over="ignore"):  # too large for float32 becomes infinite, reported below
-        return view.astype(np.float32)
+    kind = voxel_type_for(view.dtype, lambda: (int(view.min()), int(view.max())))
+    if kind == view.dtype and not view.flags.writeable:
+        return view.copy()
+    return as_voxel_type(view, kind)
 
 
 def _finite(
@@ -241,10 +237,10 @@ def _finite(
         raise InputError(f"The fill value must be a finite number of 32 bits, not {fill:g}.")
     count = 0
     for slice_ji in voxels:  # by slice: a mask of the whole volume is not needed
-        bad = ~np.isfinite(slice_ji)
-        count += int(bad.sum())
-        if fill is not None:
-            slice_ji[bad] = fill
+        found = count_not_finite(slice_ji)
+        count += found
+        if found and fill is not None:
+            slice_ji[~np.isfinite(slice_ji)] = fill
     if not count:
         return voxels, ()
     subject = "1 voxel that is" if count == 1 else f"{count} voxels that are"
