@@ -22,6 +22,8 @@ from VoxelFeatLib.segmenting.statistics import FeatureStatistics
 # A click counts as many samples of an existing mask.
 _CLICK_WEIGHT = 20.0
 _RIDGE = 1.0
+# Positions remembered: a click that is dragged leaves many behind.
+_MOST_ROWS = 4096
 # A click's neighbourhood, as part of the volume's half extent (3 mm in an abdominal CT), and how
 # much of the click's weight its mean gets.
 _NEIGHBOURHOOD = 1 / 60
@@ -125,6 +127,8 @@ class Evidence:
         many clicks.
         """
         missing = [position for position in dict.fromkeys(positions) if position not in self._rows]
+        if len(self._rows) + len(missing) > _MOST_ROWS:
+            self._rows = {place: self._rows[place] for place in positions if place in self._rows}
         if missing:
             places = np.asarray(missing)[:, None] + self._offsets
             x = samples_at(self._field, self._volume, places.reshape(-1, 3))

@@ -72,11 +72,13 @@ class Chunk:
         extent: Which voxels.
         mask: (K, J, I) of the extent's shape.
         final: Whether this is the last chunk, after which every voxel asked for is answered.
+        fraction: Of the work that is done, 0 to 1, as far as it is known.
     """
 
     extent: Extent
     mask: Mask
     final: bool
+    fraction: float = 0.0
 
 
 def box_of_ras(corners_ras: npt.ArrayLike, geometry: Geometry) -> Extent:

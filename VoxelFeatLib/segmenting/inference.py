@@ -70,21 +70,29 @@ class VolumeInference:
     Args:
         field: The volume's feature field.
         volume: The volume; its voxels must not change.
+        frugality: Pieces of work are so many times smaller, and need as much less memory.
 
     Raises:
         InputError: The field is of a volume at another place or of another shape.
     """
 
-    def __init__(self, field: FeatureField, volume: Volume) -> None:
+    def __init__(self, field: FeatureField, volume: Volume, *, frugality: int = 1) -> None:
         if not field.geometry.matches(volume.geometry):
             raise InputError("The field belongs to another volume; choose its own or fit anew.")
         self.field = field
         self.volume = volume
+        self.frugality = frugality
         self.whole = Extent.whole(volume.geometry.shape_kji)
         spacing = volume.geometry.spacing[::-1]
         # Blocks are about cubes: fewer voxels along the axis of thick slices.
         k, j, i = (max(1, round(_BLOCK * float(spacing.min() / step))) for step in spacing)
         self.block_kji: Triple = (k, j, i)
+
+    def renewed(self, field: FeatureField, *, frugality: int = 1) -> VolumeInference:
+        """Return the same for a field that has changed; what depends on the volume alone stays."""
+        other = VolumeInference(field, self.volume, frugality=frugality)
+        other._bounds = self._bounds
+        return other
 
     def masks(
         self,
@@ -195,9 +203,10 @@ class VolumeInference:
         yield from _cut(extent, (planes, min(rows, max(1, extent.shape[1])), extent.shape[2]))
 
     def _points_at_once(self, head: Head) -> int:
+        most = _POINTS_AT_ONCE // self.frugality
         if isinstance(head, AffineHead):
-            return _POINTS_AT_ONCE
-        return min(_POINTS_AT_ONCE, max(1, _VALUES_AT_ONCE // self.field.channels))
+            return most
+        return min(most, max(1, _VALUES_AT_ONCE // self.frugality // self.field.channels))
 
     def _everywhere(
         self, head: FeatureHead, box: Extent, shown: Sequence[Extent], cancelled: Callable[[], bool]
@@ -211,7 +220,7 @@ class VolumeInference:
                 if cancelled():
                     return 0
                 mask[piece.within(extent)] = self._logits(head, piece) > 0
-            yield Chunk(extent, mask, final=number == len(tiles))
+            yield Chunk(extent, mask, number == len(tiles), number / len(tiles))
         return box.size
 
     # ------------------------------------------------------------------ blocks
@@ -232,7 +241,7 @@ class VolumeInference:
         shape = _per_axis(lambda b, _: b + 1, blocks.shape, self.block_kji)
         lattice = Lattice(_reversed(start), _reversed(self.block_kji), shape)
         corners = np.empty(shape, dtype=np.float32)
-        for planes, slab in lattice.slabs(_POINTS_AT_ONCE):
+        for planes, slab in lattice.slabs(_POINTS_AT_ONCE // self.frugality):
             if cancelled():
                 return corners.size
             corners[planes] = self._smooth_part(head, slab)
@@ -245,12 +254,14 @@ class VolumeInference:
             if cancelled():
                 return corners.size
             mask = self._to_voxels(low + high > 0, blocks, extent)
-            yield Chunk(extent, mask, final=not tiles and number == len(slabs))
+            final = not tiles and number == len(slabs)
+            yield Chunk(extent, mask, final, number / (len(slabs) + len(tiles)))
         for number, extent in enumerate(tiles, start=1):
             if cancelled():
                 return corners.size
             mask = self._logits(head, extent) > 0
-            yield Chunk(extent, mask, final=number == len(tiles))
+            fraction = (len(slabs) + number) / (len(slabs) + len(tiles))
+            yield Chunk(extent, mask, number == len(tiles), fraction)
         return corners.size + sum(extent.size for extent in tiles)
 
     @cached_property

@@ -78,6 +78,14 @@ def pca_colors(samples: npt.ArrayLike) -> ColorProjection:
     return ColorProjection(weight, bias)
 
 
+def projection_of(field: FeatureField, seed: int = 0) -> ColorProjection:
+    """Fit the projection to random voxels of a field's volume; the seed chooses them."""
+    geometry = field.geometry
+    ijk = np.random.default_rng(seed).integers(0, geometry.shape_kji[::-1], size=(_SAMPLES, 3))
+    positions = torch.as_tensor(geometry.to_ras(ijk), dtype=torch.float32)
+    return pca_colors(field.features(positions).cpu().numpy())
+
+
 def colors_of(field: FeatureField, seed: int = 0) -> Iterator[tuple[slice, npt.NDArray[np.uint8]]]:
     """Colour every voxel of a field's volume by the principal components of its features.
 
@@ -88,13 +96,10 @@ def colors_of(field: FeatureField, seed: int = 0) -> Iterator[tuple[slice, npt.N
     Yields:
         A range of k and its (nk, nj, ni, 3) red, green, blue, in order.
     """
-    geometry = field.geometry
-    ijk = np.random.default_rng(seed).integers(0, geometry.shape_kji[::-1], size=(_SAMPLES, 3))
-    positions = torch.as_tensor(geometry.to_ras(ijk), dtype=torch.float32)
-    projection = pca_colors(field.features(positions).cpu().numpy())
+    projection = projection_of(field, seed)
     weight = torch.as_tensor(projection.weight, dtype=torch.float32)
     bias = torch.as_tensor(projection.bias, dtype=torch.float32)
-    whole = Lattice.of_voxels((0, 0, 0), geometry.shape_kji)
+    whole = Lattice.of_voxels((0, 0, 0), field.geometry.shape_kji)
     for planes, slab in whole.slabs(_POINTS):
         values = field.project_on(slab, weight, bias).clamp_(0, 1).mul_(255).round_()
         yield planes, values.movedim(0, -1).byte().cpu().numpy()

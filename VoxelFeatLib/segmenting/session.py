@@ -7,7 +7,7 @@ supersedes it: the generator ends without a final chunk and nothing is kept of i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +17,7 @@ from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.field.feature_field import FeatureField
 from VoxelFeatLib.imaging.aliases import Color, Mask, Position
 from VoxelFeatLib.imaging.volume import Volume
+from VoxelFeatLib.segmenting.answering import answer
 from VoxelFeatLib.segmenting.changes import Change, Entry, ResultChange
 from VoxelFeatLib.segmenting.clicks import Click
 from VoxelFeatLib.segmenting.evidence import Evidence
@@ -33,9 +34,6 @@ from VoxelFeatLib.segmenting.segment import (
     wish_for,
 )
 from VoxelFeatLib.segmenting.updating import Correction, Result
-
-# A chunk of no voxels: work goes on.
-_WORKING = Chunk(Extent.whole((0, 0, 0)), np.zeros((0, 0, 0), dtype=bool), final=False)
 
 
 class Session:
@@ -92,7 +90,7 @@ class Session:
         """Go on with a better field; results stay until an update changes them."""
         self._supersede()
         self._evidence = self._evidence.with_field(field)
-        self._inference = VolumeInference(field, self.volume)
+        self._inference = self._inference.renewed(field)
 
     # ------------------------------------------------------------------ operations
 
@@ -277,35 +275,12 @@ class Session:
         task = Correction.of(old, wish, self.volume.geometry, fresh=fresh)
         result: Result | None = old
         if fresh or old.wish != wish:
-            result = yield from self._predicted(task, visible, stopped)
+            result = yield from answer(task, self._evidence, self._inference, visible, stopped)
         if result is None:
             return
         self._keep(name, old, result)
         shown = self._whole if task.everywhere else task.region
         yield Chunk(shown, result.mask[shown.slices], final=True)
-
-    def _predicted(
-        self, task: Correction, visible: Sequence[Extent], stopped: Callable[[], bool]
-    ) -> Generator[Chunk, None, Result | None]:
-        """Yield previews and return the result; None when stopped before the end."""
-        if not task.wish.teaches:
-            return task.unpredicted()
-        previews = sum(extent.clipped(task.region).size > 0 for extent in visible)
-        prediction = np.zeros_like(task.so_far)
-        complete = False
-        for chunk in self._inference.masks(
-            self._evidence.fit(task.wish), visible=visible, box=task.region, cancelled=stopped
-        ):
-            prediction[chunk.extent.slices] = chunk.mask
-            complete = chunk.final
-            if stopped():
-                return None
-            if previews > 0:
-                yield task.preview(chunk)
-            elif not complete:
-                yield _WORKING
-            previews -= 1
-        return task.finish(prediction) if complete and not stopped() else None
 
     # ------------------------------------------------------------------ inside
 

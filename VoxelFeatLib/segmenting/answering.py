@@ -1,0 +1,58 @@
+"""One step from a segment's old result to its new one, in pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+
+import numpy as np
+
+from VoxelFeatLib.segmenting.evidence import Evidence
+from VoxelFeatLib.segmenting.extent import Chunk, Extent
+from VoxelFeatLib.segmenting.inference import VolumeInference
+from VoxelFeatLib.segmenting.updating import Correction, Result
+
+_NOWHERE = Extent.whole((0, 0, 0))
+
+
+def answer(
+    task: Correction,
+    evidence: Evidence,
+    inference: VolumeInference,
+    visible: Sequence[Extent] = (),
+    stopped: Callable[[], bool] = lambda: False,
+) -> Generator[Chunk, None, Result | None]:
+    """Predict what a correction needs, and correct.
+
+    Args:
+        task: The step from the old result to what is asked for.
+        evidence: Samples of the volume and its field.
+        inference: Of the same field.
+        visible: What the user looks at, to be answered first.
+        stopped: Asked between pieces of work; True ends the generator.
+
+    Yields:
+        First previews of the visible parts, corrected by what can be seen in each alone; then
+        chunks of no voxels while the rest is worked out.
+
+    Returns:
+        The new result; None when stopped before the end.
+    """
+    if not task.wish.teaches:
+        return task.unpredicted()
+    previews = sum(extent.clipped(task.region).size > 0 for extent in visible)
+    prediction = np.zeros_like(task.so_far)
+    complete = False
+    for chunk in inference.masks(
+        evidence.fit(task.wish), visible=visible, box=task.region, cancelled=stopped
+    ):
+        prediction[chunk.extent.slices] = chunk.mask
+        complete = chunk.final
+        if stopped():
+            return None
+        if previews > 0:
+            yield task.preview(chunk)
+        elif not complete:
+            nothing = np.zeros((0, 0, 0), dtype=bool)
+            yield Chunk(_NOWHERE, nothing, final=False, fraction=chunk.fraction)
+        previews -= 1
+    return task.finish(prediction) if complete and not stopped() else None
