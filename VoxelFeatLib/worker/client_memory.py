@@ -1,0 +1,95 @@
+"""What a new worker has to be told, so that it goes on where the last one ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from VoxelFeatLib.worker.client_requests import Payload, Request
+from VoxelFeatLib.worker.protocol import Message
+
+# A step that was under way when this many workers died is left out.
+_MOST_DEATHS = 2
+
+
+@dataclass(eq=False)
+class Step:
+    """A request that brings something back.
+
+    Attributes:
+        kind: Its type.
+        arguments: Its arguments.
+        payload: Makes its payload, where it has one.
+        deaths: Workers that ended while they were at it.
+    """
+
+    kind: str
+    arguments: Message
+    payload: Payload | None = None
+    deaths: int = 0
+
+    @classmethod
+    def of(cls, request: Request) -> Step:
+        """The same request once more."""
+        return cls(request.kind, request.arguments, request.payload)
+
+
+class Memory:
+    """The volume and the field that the worker holds, as far as they can be brought back."""
+
+    def __init__(self) -> None:
+        self._volume: Step | None = None
+        self._field: Step | None = None
+        self._field_lost = False
+
+    def steps(self) -> Iterator[Step]:
+        """What to ask a new worker for, in this order."""
+        for step in (self._volume, self._field):
+            if step is not None:
+                yield step
+
+    @property
+    def lost(self) -> str:
+        """What cannot be brought back, as a sentence; empty when nothing."""
+        if self._volume is None or self._field is not None or not self._field_lost:
+            return ""
+        return "The field is lost: it was not kept in a file."
+
+    def note(self, request: Request, reply: Message) -> None:
+        """See what a successful request has changed."""
+        match request.kind:
+            case "open_volume":
+                self._volume = Step.of(request)
+                self._set_field(None)
+            case "close_volume":
+                self._volume = None
+                self._set_field(None)
+            case "fit":
+                path, device = reply.get("path"), request.arguments.get("device")
+                self._set_field(_load(path, device) if path else None, lost=not path)
+            case "load_field":
+                self._set_field(Step.of(request))
+            case "save_field" if self._field_lost and request.arguments.get("path"):
+                self._set_field(_load(request.arguments["path"], None))
+
+    def drop(self, step: Step) -> str:
+        """Give something up that could not be brought back; returns what it is."""
+        if step is self._volume:
+            self._volume = None
+            self._set_field(None)
+            return "volume"
+        self._set_field(None)
+        return "field"
+
+    def died(self, step: Step) -> None:
+        """See a worker end during a step; one that ends every worker is given up."""
+        step.deaths += 1
+        if step.deaths >= _MOST_DEATHS:
+            self.drop(step)
+
+    def _set_field(self, step: Step | None, *, lost: bool = False) -> None:
+        self._field, self._field_lost = step, lost
+
+
+def _load(path: object, device: object) -> Step:
+    return Step("load_field", {"path": path, "device": device or "auto"})
