@@ -34,6 +34,7 @@ TORCH_FREE_SEGMENTING = {"segmenting"} | {
         "correction",
         "extent",
         "history",
+        "scribbles",
         "segment",
         "updating",
     )

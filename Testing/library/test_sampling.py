@@ -6,7 +6,8 @@ import pytest
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.segmenting.extent import Extent, box_of_ras
-from VoxelFeatLib.segmenting.sampling import along, inside_and_around
+from VoxelFeatLib.segmenting.sampling import inside_and_around
+from VoxelFeatLib.segmenting.scribbles import along
 
 
 def test_a_scribble_has_a_point_in_every_voxel_it_crosses(a_geometry):

@@ -1,14 +1,10 @@
-"""Positions that teach a probe: along scribbles, and inside and around an existing mask."""
+"""Positions that teach a probe: inside and around an existing mask."""
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
-import numpy.typing as npt
 import scipy.ndimage
 
-from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.imaging.aliases import FloatArray, Mask
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.masks import bounding_box
@@ -18,35 +14,6 @@ _MASK_SAMPLES = 256
 # An existing mask is believed this far from its border, and its surroundings up to that far.
 _BORDER_MM = 2.0
 _SURROUNDINGS_MM = 15.0
-
-
-def along(polyline_ras: npt.ArrayLike, geometry: Geometry) -> FloatArray:
-    """Resample a scribble so that successive points are at most one voxel apart on every axis.
-
-    Args:
-        polyline_ras: (N, 3) corners in mm; one corner gives one point.
-        geometry: The volume's geometry.
-
-    Returns:
-        (M, 3) RAS mm, from the first corner to the last, at most one point in each voxel.
-
-    Raises:
-        InputError: No corner at all, or one outside the volume.
-    """
-    corners = np.asarray(polyline_ras, dtype=np.float64).reshape(-1, 3)
-    if not len(corners):
-        raise InputError("A scribble needs at least one point.")
-    if not geometry.contains(corners).all():  # checked first: a far one would need endless points
-        raise InputError("A scribble goes outside the volume.", geometry.bounds_text())
-    pieces = [corners[:1]]
-    for start, stop in pairwise(corners):
-        steps = int(np.ceil(np.abs(geometry.to_ijk(stop) - geometry.to_ijk(start)).max() - 1e-9))
-        weights = np.arange(1, steps + 1)[:, None] / max(steps, 1)
-        pieces.append(start + weights * (stop - start))
-    points = np.concatenate(pieces)
-    voxels = np.rint(geometry.to_ijk(points)).astype(np.int64)
-    _, first = np.unique(voxels, axis=0, return_index=True)
-    return np.asarray(points[np.sort(first)])
 
 
 def inside_and_around(

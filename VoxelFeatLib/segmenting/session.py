@@ -24,7 +24,7 @@ from VoxelFeatLib.segmenting.evidence import Evidence
 from VoxelFeatLib.segmenting.extent import Chunk, Extent, check_box
 from VoxelFeatLib.segmenting.history import History
 from VoxelFeatLib.segmenting.inference import VolumeInference
-from VoxelFeatLib.segmenting.sampling import along
+from VoxelFeatLib.segmenting.scribbles import along
 from VoxelFeatLib.segmenting.segment import (
     Segment,
     Wish,
