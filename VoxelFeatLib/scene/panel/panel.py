@@ -1,0 +1,178 @@
+"""The panel as a whole: its sections, bound to the controllers and to the parameter node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import slicer
+import vtk
+
+from VoxelFeatLib.scene.panel.features_section import FeaturesSection
+from VoxelFeatLib.scene.panel.field_section import FieldSection
+from VoxelFeatLib.scene.panel.masking_group import segment_editor_node
+from VoxelFeatLib.scene.panel.refine_section import RefineSection
+from VoxelFeatLib.scene.panel.segment_section import SegmentSection
+from VoxelFeatLib.scene.panel.shortcuts import Shortcuts, segment_actions
+from VoxelFeatLib.scene.panel.worker_section import Installer, WorkerSection
+
+
+@dataclass(frozen=True)
+class Controllers:
+    """What the panel drives; see `VoxelFeatLib.scene` for each."""
+
+    link: Any
+    field: Any
+    segment: Any
+    refine: Any
+    overlay: Any
+
+    def close(self) -> None:
+        """Stop the worker and listen to nothing any more, those that need the others first."""
+        for controller in (self.overlay, self.refine, self.segment, self.field, self.link):
+            controller.close()
+
+
+class Panel:
+    """Binds widgets, controllers and parameter node.
+
+    The user's choices go from the widgets to the parameter node and from there to the controllers,
+    which is the way they take when a scene is opened, too.
+
+    Args:
+        ui: The widgets of the panel.
+        controllers: What they drive.
+        installer: Installs what the worker needs.
+        check_command: Raises VoxelFeatError where a remote command cannot be used.
+        reconnect: Has the worker started by the command that is set now.
+        icon_path: Returns the file of an icon, by its name without ending.
+    """
+
+    def __init__(
+        self,
+        ui: Any,
+        controllers: Controllers,
+        *,
+        installer: Installer,
+        check_command: Callable[[str], object],
+        reconnect: Callable[[], None],
+        icon_path: Callable[[str], str],
+    ) -> None:
+        self._ui = ui
+        self._controllers = controllers
+        self._parameters: Any = None
+        self._gui_tag: int | None = None
+        self._observer: int | None = None
+        field, segment = controllers.field, controllers.segment
+        current = lambda: self._parameters  # noqa: E731
+        self._field_section = FieldSection(ui, field, controllers.link, current)
+        self._segment_section = SegmentSection(ui, segment, field, current, icon_path)
+        self._refine_section = RefineSection(ui, controllers.refine, field, segment, current)
+        self._features_section = FeaturesSection(ui, controllers.overlay, field, current)
+        self._worker_section = WorkerSection(
+            ui, controllers.link, installer, check_command, reconnect
+        )
+        self._shortcuts = Shortcuts(ui.shortcutsLabel, segment_actions(self._segment_section))
+        field.changed.connect(self._remember_field)
+        segment.changed.connect(self._remember_segment)
+
+    @property
+    def parameters(self) -> Any:
+        """The parameter node in use, or None."""
+        return self._parameters
+
+    def enter(self) -> None:
+        """The module is shown."""
+        self._shortcuts.install()
+        self._worker_section.check()
+        self._features_section.enter()
+
+    def exit(self) -> None:
+        """Another module is shown: leave mouse, keys and slices to it."""
+        self._shortcuts.remove()
+        self._controllers.segment.place(None)
+        self._controllers.segment.scribble(None)
+        self._features_section.exit()
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._shortcuts.remove()
+        self.set_parameters(None)
+        self._controllers.field.changed.disconnect(self._remember_field)
+        self._controllers.segment.changed.disconnect(self._remember_segment)
+        for section in (
+            self._field_section,
+            self._segment_section,
+            self._refine_section,
+            self._features_section,
+            self._worker_section,
+        ):
+            section.close()
+
+    # ------------------------------------------------------------------ the parameter node
+
+    def set_parameters(self, parameters: Any | None) -> None:
+        """Bind another parameter node, or none."""
+        if self._parameters is not None:
+            self._parameters.disconnectGui(self._gui_tag)
+            self._parameters.RemoveObserver(self._observer)
+        self._parameters = parameters
+        if parameters is None:
+            self._segment_section.masking.observe(None)
+            self._controllers.overlay.set_mode("none")
+            self._controllers.segment.set_segmentation(None)
+            self._controllers.field.set_volume(None)
+            return
+        self._gui_tag = parameters.connectGui(self._ui)
+        self._observer = parameters.AddObserver(vtk.vtkCommand.ModifiedEvent, self._on_modified)
+        self.apply()
+
+    def apply(self) -> None:
+        """Bring the controllers to what the parameter node says, and show it."""
+        parameters = self._parameters
+        # While a scene is read nodes are there before what they refer to.
+        if parameters is None or slicer.mrmlScene.IsBatchProcessing():
+            return
+        self._segment_section.masking.observe(segment_editor_node())
+        self._follow()
+        self._field_section.load_parameters()
+        self._refine_section.load_parameters()
+        self._features_section.load_parameters()
+
+    def _on_modified(self, _caller: Any, _event: str) -> None:
+        if not slicer.mrmlScene.IsBatchProcessing():
+            self._follow()
+
+    def _follow(self) -> None:
+        """Hand volume, segmentation and switches on; what they have already changes nothing."""
+        parameters, field = self._parameters, self._controllers.field
+        segment = self._controllers.segment
+        if parameters.volume is not field.volume:
+            if field.volume is not None:
+                parameters.field_path = ""  # that of the volume before
+            field.set_volume(parameters.volume, parameters.field_path)
+        if parameters.segmentation is not segment.segmentation:
+            segment.set_segmentation(parameters.segmentation)
+        chosen = parameters.segment_id
+        if chosen and chosen != segment.segment_id and self._has_segment(chosen):
+            segment.select(chosen)
+        if segment.locality != parameters.locality:
+            segment.locality = parameters.locality
+
+    def _has_segment(self, segment_id: str) -> bool:
+        node = self._parameters.segmentation
+        return node is not None and node.GetSegmentation().GetSegment(segment_id) is not None
+
+    def _remember_field(self) -> None:
+        parameters, field = self._parameters, self._controllers.field
+        if parameters is not None and field.field_path and field.volume is parameters.volume:
+            if parameters.field_path != field.field_path:
+                parameters.field_path = field.field_path
+
+    def _remember_segment(self) -> None:
+        parameters, segment = self._parameters, self._controllers.segment
+        if parameters is None or segment.segmentation is not parameters.segmentation:
+            return
+        if segment.segment_id and parameters.segment_id != segment.segment_id:
+            parameters.segment_id = segment.segment_id

@@ -1,0 +1,171 @@
+"""Section "Refine"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from VoxelFeatLib.errors import InputError
+from VoxelFeatLib.scene import coarse_masks
+from VoxelFeatLib.scene.panel.wording import milliliters, progress_format, state_line
+
+
+class RefineSection:
+    """Chooses a coarse mask and refines it.
+
+    Args:
+        ui: The widgets of the panel.
+        refine: A RefineController.
+        field: A FieldController.
+        segment: A SegmentController, whose segmentation receives what has no other.
+        parameters: Returns the parameter node, or None while there is none.
+    """
+
+    def __init__(
+        self, ui: Any, refine: Any, field: Any, segment: Any, parameters: Callable[[], Any]
+    ) -> None:
+        self._ui = ui
+        self._refine = refine
+        self._field = field
+        self._segment = segment
+        self._parameters = parameters
+        ui.refineModeCombo.addItem(_("Stay close to the source"), "prior")
+        ui.refineModeCombo.addItem(_("Features only"), "paper")
+        ui.refineSourceSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._on_source)
+        ui.refineSegmentCombo.connect("activated(int)", self._remember)
+        ui.refineModeCombo.connect("activated(int)", self._remember)
+        ui.coarseSpinBox.connect("valueChanged(double)", self._remember)
+        ui.refineButton.connect("clicked(bool)", self._on_refine)
+        refine.changed.connect(self.update)
+        field.changed.connect(self.update)
+        self.update()
+
+    def close(self) -> None:
+        """Listen to the controllers no more."""
+        self._refine.changed.disconnect(self.update)
+        self._field.changed.disconnect(self.update)
+
+    def load_parameters(self) -> None:
+        """Show the choices of another parameter node."""
+        parameters = self._parameters()
+        if parameters is None:
+            return
+        ui, chosen = self._ui, parameters.refine_segment
+        mode, coarse_mm = parameters.refine_mode, parameters.coarse_mm
+        ui.refineSourceSelector.setCurrentNode(parameters.refine_source)
+        self._fill_segments(chosen)
+        ui.refineModeCombo.currentIndex = max(0, ui.refineModeCombo.findData(mode))
+        ui.coarseSpinBox.value = coarse_mm
+        self.update()
+
+    def update(self) -> None:
+        """Show how it stands."""
+        ui = self._ui
+        text, fraction, seconds_left = self._refine.status
+        busy = fraction is not None
+        ui.refineProgressBar.visible = busy
+        ui.refineProgressBar.value = round(100 * (fraction or 0.0))
+        ui.refineProgressBar.format = progress_format(seconds_left)
+        reason = "" if busy else self._why_not()
+        ui.refineButton.text = _("Cancel") if busy else _("Refine")
+        ui.refineButton.enabled = not reason
+        ui.refineButton.toolTip = reason or (
+            _("Stop the refinement.")
+            if busy
+            else _("Refine the chosen segment; the result becomes a new segment beside it.")
+        )
+        ui.refineStatusLabel.text = self._line(text, busy=busy)
+
+    def _why_not(self) -> str:
+        if not self._field.status.usable:
+            return _("Fit a field first.")
+        if self._ui.refineSegmentCombo.count == 0:
+            return _("Choose a coarse segmentation or labelmap that contains something.")
+        return ""
+
+    def _line(self, text: str, *, busy: bool) -> str:
+        if busy:
+            return state_line("busy", text)
+        if self._refine.result is None:
+            return state_line("bad", text) if text else ""
+        _segment_id, coarse_ml, refined_ml = self._refine.result
+        change = milliliters(refined_ml - coarse_ml, signed=True)
+        before_after = f"{milliliters(coarse_ml)} → {milliliters(refined_ml)} ({change})"
+        return state_line("good", before_after)
+
+    def _fill_segments(self, chosen: str = "") -> None:
+        combo, source = self._ui.refineSegmentCombo, self._ui.refineSourceSelector.currentNode()
+        combo.clear()
+        if source is None:
+            choices = []
+        elif source.IsA("vtkMRMLSegmentationNode"):
+            segments = source.GetSegmentation()
+            ids = [segments.GetNthSegmentID(n) for n in range(segments.GetNumberOfSegments())]
+            choices = [(segments.GetSegment(name).GetName(), name) for name in ids]
+        else:
+            choices = [(_label_text(source, n), str(n)) for n in coarse_masks.labels_of(source)]
+        for text, name in choices:
+            combo.addItem(text, name)
+        combo.enabled = bool(choices)
+        if chosen and combo.findData(chosen) >= 0:
+            combo.currentIndex = combo.findData(chosen)
+
+    # ------------------------------------------------------------------ the user
+
+    def _on_source(self) -> None:
+        self._fill_segments()
+        self._remember()
+        self.update()
+
+    def _remember(self) -> None:
+        parameters, ui = self._parameters(), self._ui
+        if parameters is None:
+            return
+        with slicer.util.NodeModify(parameters):
+            parameters.refine_source = ui.refineSourceSelector.currentNode()
+            parameters.refine_segment = self._chosen(ui.refineSegmentCombo)
+            parameters.refine_mode = self._chosen(ui.refineModeCombo)
+            parameters.coarse_mm = float(ui.coarseSpinBox.value)
+
+    def _chosen(self, combo: Any) -> str:
+        return str(combo.itemData(combo.currentIndex) or "")
+
+    def _on_refine(self) -> None:
+        if self._refine.status[1] is not None:
+            self._refine.cancel()
+            return
+        ui = self._ui
+        source = ui.refineSourceSelector.currentNode()
+        is_segmentation = source.IsA("vtkMRMLSegmentationNode")
+        chosen = self._chosen(ui.refineSegmentCombo)
+        with slicer.util.tryWithErrorDisplay(_("The refinement could not be started.")):
+            self._refine.refine(
+                source,
+                chosen if is_segmentation else int(chosen),
+                source if is_segmentation else self._target(),
+                self._chosen(ui.refineModeCombo),
+                coarse_mm=float(ui.coarseSpinBox.value) or None,
+            )
+
+    def _target(self) -> Any:
+        """Return the segmentation that receives what comes from a labelmap."""
+        if self._segment.segmentation is None:
+            if self._field.volume is None:
+                raise InputError(_("Choose a volume first."))
+            node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+            node.CreateDefaultDisplayNodes()
+            node.SetReferenceImageGeometryParameterFromVolumeNode(self._field.volume)
+            self._parameters().segmentation = node
+            self._segment.set_segmentation(node)
+        return self._segment.segmentation
+
+
+def _label_text(labelmap: Any, label: int) -> str:
+    """Return a label's name in its colour table, or the number."""
+    display = labelmap.GetDisplayNode()
+    colors = display.GetColorNode() if display is not None else None
+    name = colors.GetColorName(label) if colors is not None else ""
+    return f"{label} · {name}" if name and name != "(none)" else str(label)
