@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import count
-from typing import Any
 
 from VoxelFeatLib.errors import VoxelFeatError
 from VoxelFeatLib.worker import protocol
@@ -134,7 +133,8 @@ class Exchange:
 
     def handle(self, message: Message) -> None:
         """Bring a message of the worker to whom it belongs."""
-        number: Any = message.get("id")
+        number = message.get("id")
+        number = number if isinstance(number, int) else 0
         own = self._own.get(number)
         request = own or self._users.get(number)
         if request is None:
@@ -161,7 +161,9 @@ class Exchange:
 
     def _give_masks(self, request: Request, error: Message) -> bool:
         """Send masks that a new worker cannot know, and the request again; whether there are."""
-        keys = {str(key) for key in error.get("keys") or ()} - request.masks_given
+        keys = error.get("keys")
+        keys = {str(key) for key in keys} if isinstance(keys, list) else set()
+        keys -= request.masks_given
         if request.masks is None or not keys or request.cancelled:
             return False
         found = {key: request.masks(key) for key in sorted(keys)}
