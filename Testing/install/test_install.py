@@ -1,0 +1,277 @@
+"""What is found missing, what the user is asked, what pip is told, and what an error says."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+import types
+from pathlib import Path
+
+import pytest
+
+import VoxelFeatLib
+from VoxelFeatLib.errors import Cancelled
+from VoxelFeatLib.scene import requirements
+from VoxelFeatLib.scene.requirements import CLIENT, TORCH, WORKER, Requirement
+
+LIBRARY = Path(VoxelFeatLib.__file__).parent
+
+
+@pytest.fixture
+def a_python(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Versions by distribution name, as `requirements` sees them; at first all that is needed."""
+    versions = {each.name: each.least for each in (TORCH, *WORKER)}
+    versions |= {"numpy": "2.4.6", "scipy": "1.17.1", "SimpleITK": "2.5.0-gb9f1"}
+    modules = {each.module: each.name for each in (TORCH, *WORKER)}
+
+    def version(name: str) -> str:
+        if versions.get(name, "?") == "?":
+            raise requirements.importlib.metadata.PackageNotFoundError(name)
+        return versions[name]
+
+    metadata = types.SimpleNamespace(
+        version=version,
+        PackageNotFoundError=requirements.importlib.metadata.PackageNotFoundError,
+    )
+    util = types.SimpleNamespace(
+        find_spec=lambda name: object() if modules.get(name, name) in versions else None
+    )
+    importlib = types.SimpleNamespace(metadata=metadata, util=util, invalidate_caches=lambda: None)
+    monkeypatch.setattr(requirements, "importlib", importlib)
+    return versions
+
+
+@pytest.fixture
+def a_pytorch_extension(monkeypatch: pytest.MonkeyPatch, a_python) -> types.ModuleType:
+    """PyTorchUtils, the extension's module; `outcome` is called when it installs."""
+    module = types.ModuleType("PyTorchUtils")
+    module.__spec__ = types.SimpleNamespace()
+    module.calls = []
+    module.outcome = lambda: a_python.update(torch="2.9.1+cu128")
+
+    class Logic:
+        def installTorch(  # noqa: N802
+            self,
+            askConfirmation: bool = False,  # noqa: FBT002 - as the extension has it
+            forceComputationBackend=None,
+            torchVersionRequirement=None,
+        ):
+            assert forceComputationBackend is None
+            module.calls.append((askConfirmation, torchVersionRequirement))
+            module.outcome()
+            return object()
+
+    module.PyTorchUtilsLogic = Logic
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", module)
+    return module
+
+
+@pytest.fixture
+def an_installer(a_slicer, a_python, a_fresh_module, monkeypatch):
+    monkeypatch.delitem(sys.modules, "PyTorchUtils", raising=False)
+    return a_fresh_module("install")
+
+
+def test_nothing_is_missing(an_installer) -> None:
+    assert an_installer.plan() == []
+    assert an_installer.missing_sentence() == ""
+
+
+@pytest.mark.parametrize(
+    ("there", "least", "met"),
+    [
+        ("1.1", "1.1", True),
+        ("1.1.0", "1.1", True),
+        ("1.0.9", "1.1", False),
+        ("1.10", "1.9", True),
+        ("2.5.1+cu121", "2.5", True),
+        ("2.4.1+cu121", "2.5", False),
+        ("6", "6.0.0", True),
+        ("0.5rc1", "0.4.5", True),
+        ("?", "1", True),
+    ],
+)
+def test_versions_are_compared_by_number(a_python, there, least, met) -> None:
+    a_python["msgpack"] = there
+    assert requirements.is_met(Requirement("msgpack", "msgpack", least)) is met
+
+
+def test_what_is_missing_or_old_is_planned(an_installer, a_python, a_pytorch_extension) -> None:
+    del a_python["torch"], a_python["safetensors"]
+    a_python["msgpack"] = "0.6"
+    steps = an_installer.plan()
+    assert [step.kind for step in steps] == ["torch", "packages"]
+    assert steps[1].text == "msgpack>=1.1 (now 0.6), safetensors>=0.4.5 (pip)"
+    assert [str(each) for each in steps[1].requirements] == ["msgpack>=1.1", "safetensors>=0.4.5"]
+    sentence = "Install what VoxelFeat needs first: torch, msgpack, safetensors."
+    assert an_installer.missing_sentence() == sentence
+
+
+def test_a_remote_worker_needs_only_the_clients_package_here(an_installer, a_python) -> None:
+    del a_python["torch"], a_python["safetensors"]
+    assert an_installer.plan(local=False) == []
+    del a_python["msgpack"]
+    (step,) = an_installer.plan(local=False)
+    assert step.requirements == CLIENT
+
+
+def test_without_the_pytorch_extension_the_user_is_told_how_to_get_it(
+    an_installer, a_slicer, a_python
+) -> None:
+    del a_python["torch"], a_python["psutil"]
+    steps = an_installer.plan()
+    assert [step.kind for step in steps] == ["by hand", "packages"]
+    with pytest.raises(an_installer.InstallError, match=r"Extensions Manager.*PyTorch.*restart"):
+        an_installer.install(steps, print)
+    assert a_slicer.asked == a_slicer.pip_calls == []
+
+
+def test_an_old_torch_is_left_to_the_user(an_installer, a_python, a_pytorch_extension) -> None:
+    a_python["torch"] = "2.1.0+cu118"
+    (step,) = an_installer.plan()
+    assert step.kind == "by hand"
+    assert "2.1.0+cu118" in step.text
+    assert "uninstall" in step.text
+
+
+def test_nothing_is_installed_when_the_user_declines(
+    an_installer, a_slicer, a_python, a_pytorch_extension
+) -> None:
+    a_slicer.agrees = False
+    del a_python["torch"], a_python["psutil"]
+    with pytest.raises(Cancelled):
+        an_installer.install(an_installer.plan(), print)
+    assert "PyTorch" in a_slicer.asked[0]
+    assert "psutil>=6" in a_slicer.asked[0]
+    assert a_pytorch_extension.calls == a_slicer.pip_calls == []
+
+
+def test_torch_comes_from_the_pytorch_extension_and_never_from_pip(
+    an_installer, a_slicer, a_python, a_pytorch_extension
+) -> None:
+    del a_python["torch"], a_python["psutil"]
+    a_slicer.after_pip = lambda: a_python.update(psutil="7.0")
+    told: list[str] = []
+    an_installer.install(an_installer.plan(), told.append)
+    assert len(a_slicer.asked) == 1
+    assert a_pytorch_extension.calls == [(False, ">=2.5")]
+    (arguments,) = a_slicer.pip_calls
+    assert not any(argument.startswith("torch") for argument in arguments)
+    assert arguments[0] == "psutil>=6"
+    assert told[-1] == "Everything is installed."
+
+
+def test_numpy_and_torch_stay_as_they_are(an_installer, a_slicer, a_python) -> None:
+    a_python["torch"] = "2.9.1+cu128"
+    del a_python["psutil"]
+    a_slicer.after_pip = lambda: a_python.update(psutil="7.0")
+    an_installer.install(an_installer.plan(), print)
+    # Slicer's SimpleITK has a version that pip would refuse the whole file for.
+    assert a_slicer.constraints == ["numpy==2.4.6", "scipy==1.17.1", "torch==2.9.1+cu128"]
+    assert "--no-index" not in a_slicer.pip_calls[0]
+
+
+def test_newer_slicers_tell_how_far_pip_is(an_installer, a_slicer, a_python, monkeypatch) -> None:
+    a_slicer.with_packaging(monkeypatch)
+    del a_python["msgpack"]
+    a_slicer.after_pip = lambda: a_python.update(msgpack="1.2.4")
+    told: list[str] = []
+    an_installer.install(an_installer.plan(), told.append)
+    assert told == [
+        "Installing msgpack>=1.1 (pip) …",
+        "Collecting msgpack",
+        "Everything is installed.",
+    ]
+
+
+def test_testing_mode_waits_for_no_callback(an_installer, a_slicer, a_python, monkeypatch) -> None:
+    a_slicer.with_packaging(monkeypatch)
+    a_slicer.testing = True
+    del a_python["msgpack"]
+    a_slicer.after_pip = lambda: a_python.update(msgpack="1.2.4")
+    an_installer.install(an_installer.plan(), print)
+    assert len(a_slicer.pip_calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("ERROR: Could not find a version that satisfies the requirement msgpack", "Offline"),
+        ("[WinError 5] Access is denied: 'psutil.pyd'", "restart Slicer"),
+        ("OSError: [Errno 28] No space left on device", "disk is full"),
+        ("ERROR: ResolutionImpossible: for help visit", "log names them"),
+        ("Something quite different", "log says why"),
+    ],
+)
+def test_an_error_is_a_sentence_a_hint_and_the_log(
+    an_installer, a_slicer, a_python, monkeypatch, line, hint
+) -> None:
+    a_slicer.with_packaging(monkeypatch)
+    a_slicer.pip_output, a_slicer.pip_code = ["Collecting msgpack", line], 1
+    del a_python["msgpack"]
+    with pytest.raises(an_installer.InstallError) as caught:
+        an_installer.install(an_installer.plan(), print)
+    assert caught.value.message == "pip could not install msgpack."
+    assert hint in caught.value.hint
+    assert caught.value.log == f"Collecting msgpack\n{line}"
+
+
+def test_an_error_of_older_slicers_has_no_log(an_installer, a_slicer, a_python) -> None:
+    a_slicer.pip_code = 1
+    del a_python["msgpack"]
+    with pytest.raises(an_installer.InstallError, match="Python console"):
+        an_installer.install(an_installer.plan(), print)
+
+
+def test_what_is_not_there_afterwards_is_told(an_installer, a_python) -> None:
+    del a_python["msgpack"]
+    with pytest.raises(an_installer.InstallError, match=r"msgpack>=1.1 cannot be found.*Restart"):
+        an_installer.install(an_installer.plan(), print)
+
+
+def test_a_torch_that_slicer_cannot_load_is_good_enough_for_the_worker(
+    an_installer, a_python, a_pytorch_extension
+) -> None:
+    def outcome() -> None:
+        a_python["torch"] = "2.9.1"
+        raise OSError("[WinError 1114] a DLL initialization routine failed")
+
+    del a_python["torch"]
+    a_pytorch_extension.outcome = outcome
+    an_installer.install(an_installer.plan(), print)
+    assert an_installer.plan() == []
+
+
+def test_a_failure_of_the_pytorch_extension_is_told(
+    an_installer, a_python, a_pytorch_extension
+) -> None:
+    def outcome() -> None:
+        raise RuntimeError("Max retries exceeded")
+
+    del a_python["torch"]
+    a_pytorch_extension.outcome = outcome
+    with pytest.raises(an_installer.InstallError, match="was not reached") as caught:
+        an_installer.install(an_installer.plan(), print)
+    assert caught.value.log == "Max retries exceeded"
+
+
+def test_wheels_in_a_folder_need_no_network(an_installer, a_slicer, a_python, tmp_path) -> None:
+    a_slicer.settings["VoxelFeat/WheelsFolder"] = str(tmp_path)
+    del a_python["msgpack"]
+    a_slicer.after_pip = lambda: a_python.update(msgpack="1.2.4")
+    an_installer.install(an_installer.plan(), print)
+    assert a_slicer.pip_calls[0][-3:] == ["--no-index", "--find-links", str(tmp_path)]
+
+
+def test_a_missing_folder_of_wheels_is_told(an_installer, a_slicer, a_python, tmp_path) -> None:
+    a_slicer.settings["VoxelFeat/WheelsFolder"] = str(tmp_path / "no")
+    del a_python["msgpack"]
+    with pytest.raises(an_installer.InstallError, match="no folder of wheels"):
+        an_installer.install(an_installer.plan(), print)
+    assert a_slicer.pip_calls == []
+
+
+def test_the_table_agrees_with_the_package() -> None:
+    text = (LIBRARY.parent / "pyproject.toml").read_text(encoding="utf-8")
+    asked = set(tomllib.loads(text)["project"]["dependencies"])
+    assert {str(each) for each in (TORCH, *WORKER)} <= asked
