@@ -49,8 +49,11 @@ $(STAMP): pyproject.toml
 demo: $(STAMP) ## fit, click and refine on a made-up CT; the results go to demo/
 	$(BIN)/python -m VoxelFeatLib demo --output demo
 
-test: $(STAMP) ## run all tests
-	$(BIN)/python -m pytest
+# For example: make test TESTS="-m 'not slow'", or TESTS=Testing/library
+TESTS ?=
+
+test: $(STAMP) ## run all tests, or some: TESTS="-m 'not slow'"
+	$(BIN)/python -m pytest $(TESTS)
 
 lint: $(STAMP) ## check style, formatting and types
 	$(BIN)/ruff check .
