@@ -20,6 +20,7 @@ from VoxelFeatLib.cli.fit import fit
 from VoxelFeatLib.cli.info import info, presets
 from VoxelFeatLib.cli.refine import refine
 from VoxelFeatLib.cli.segment import segment
+from VoxelFeatLib.cli.worker import worker
 from VoxelFeatLib.errors import Cancelled, InputError, NotEnoughMemoryError, VoxelFeatError
 
 USER_ERROR = 2
@@ -79,7 +80,7 @@ def main() -> None:
 def full_program() -> typer.Typer:
     """Make the program with all its commands."""
     program = new_program()
-    for command in (fit, segment, refine, features, supervoxels, info, demo, presets):
+    for command in (fit, segment, refine, features, supervoxels, info, demo, presets, worker):
         program.command()(command)
     return program
 

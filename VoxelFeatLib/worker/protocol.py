@@ -161,7 +161,7 @@ def extent_to_wire(extent: Extent) -> list[int]:
 
 def extent_from_wire(value: Any) -> Extent:
     """Read six whole numbers; BadMessageError where they are no extent."""
-    numbers = _whole_numbers(value, 6, "an extent")
+    numbers = whole_numbers(value, 6, "an extent")
     extent = Extent.of(numbers[:3], numbers[3:])
     if any(a > b for a, b in zip(extent.start_kji, extent.stop_kji, strict=True)):
         raise BadMessageError(f"An extent stops before it starts: {numbers}.")
@@ -278,7 +278,7 @@ class Plane:
             raise BadMessageError("A plane is a map.")
         names = ("origin_ras", "right_mm", "down_mm")
         origin, right, down = (position_from_wire(wire.get(name), name) for name in names)
-        rows, columns = _whole_numbers([wire.get("rows"), wire.get("columns")], 2, "a plane's size")
+        rows, columns = whole_numbers([wire.get("rows"), wire.get("columns")], 2, "a plane's size")
         if not 1 <= min(rows, columns) <= max(rows, columns) <= MAX_PLANE_SIDE:
             raise BadMessageError(f"A plane has 1 to {MAX_PLANE_SIDE} rows and columns.")
         return cls(origin, right, down, rows, columns)
@@ -302,19 +302,20 @@ def numbers_from_wire(value: Any, count: int, name: str) -> list[float]:
     return [float(number) for number in value]
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _whole_numbers(value: Any, count: int, name: str) -> list[int]:
+def whole_numbers(value: Any, count: int, name: str) -> list[int]:
+    """Read a list of whole numbers; BadMessageError otherwise."""
     numbers = value if isinstance(value, list) else []
     if len(numbers) != count or not all(type(n) is int and abs(n) < 1 << 31 for n in numbers):
         raise BadMessageError(f"{name} must be {count} whole numbers.")
     return numbers
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _shape(value: Any) -> Triple:
-    k, j, i = _whole_numbers(value, 3, "a shape")
+    k, j, i = whole_numbers(value, 3, "a shape")
     if min(k, j, i) < 1:
         raise BadMessageError("A shape needs at least one voxel along every axis.")
     return k, j, i

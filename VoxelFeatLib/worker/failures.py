@@ -1,0 +1,116 @@
+"""From an exception to an error reply; and trying again with less after memory ran out."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import sys
+from collections.abc import Callable, Generator
+from typing import Any, TypeVar
+
+from VoxelFeatLib.errors import (
+    Cancelled,
+    FieldFileError,
+    GeometryError,
+    InputError,
+    NotEnoughMemoryError,
+    VoxelFeatError,
+)
+from VoxelFeatLib.worker import protocol
+from VoxelFeatLib.worker.protocol import BadMessageError, Message, ProtocolError
+
+_log = logging.getLogger(__name__)
+
+# The first that fits decides.
+_CODES: tuple[tuple[type[VoxelFeatError], str], ...] = (
+    (BadMessageError, protocol.BAD_REQUEST),
+    (ProtocolError, protocol.PROTOCOL),
+    (GeometryError, protocol.GEOMETRY),
+    (InputError, protocol.INPUT),
+    (FieldFileError, protocol.FIELD_FILE),
+    (NotEnoughMemoryError, protocol.OUT_OF_MEMORY),
+    (Cancelled, protocol.CANCELLED),
+)
+# What torch's allocator of main memory says; it has no exception class of its own.
+_NO_MEMORY = ("can't allocate memory", "not enough memory")
+_HINT = "Close other programs, crop or resample the volume, or use another device."
+
+ResultT = TypeVar("ResultT")
+
+
+class Refused(VoxelFeatError):  # noqa: N818 - an answer, not a defect
+    """A request that cannot be answered now.
+
+    Args:
+        code: As in the protocol.
+        message: One sentence.
+        hint: What to try next.
+        details: Further values of the error reply.
+    """
+
+    def __init__(self, code: str, message: str, hint: str = "", **details: Any) -> None:
+        super().__init__(message, hint)
+        self.code = code
+        self.details = details
+
+
+def error_of(error: BaseException) -> Message:
+    """Return the "error" of a reply; a defect's traceback goes to stderr."""
+    if isinstance(error, Refused):
+        return {
+            "code": error.code,
+            "message": error.message,
+            "hint": error.hint,
+            **error.details,
+        }
+    if isinstance(error, VoxelFeatError):
+        code = next((code for kind, code in _CODES if isinstance(error, kind)), protocol.INTERNAL)
+        return {"code": code, "message": error.message, "hint": error.hint}
+    if is_out_of_memory(error):
+        _log.warning("Out of memory: %s", error)
+        message = "There is too little free memory for this."
+        return {"code": protocol.OUT_OF_MEMORY, "message": message, "hint": _HINT}
+    _log.error("A request failed.", exc_info=error)
+    return {
+        "code": protocol.INTERNAL,
+        "message": f"The worker failed unexpectedly ({type(error).__name__}).",
+        "hint": "The log tells more; the worker goes on.",
+    }
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether memory ran out, on whatever device."""
+    if isinstance(error, MemoryError | NotEnoughMemoryError):
+        return True
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(error, torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
+
+
+def free_caches() -> None:
+    """Give back what is only kept for speed."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
+def with_less(
+    work: Callable[[int], Generator[None, None, ResultT]], tries: int = 3
+) -> Generator[None, None, ResultT]:
+    """Run work(0), and where memory runs out work(1), then work(2): each asks for less.
+
+    Raises:
+        Exception: Whatever ``work`` raises, or the last attempt's lack of memory.
+    """
+    for attempt in range(tries - 1):
+        try:
+            return (yield from work(attempt))
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            _log.warning("Out of memory, trying with less: %s", error)
+        # Here, not above: the exception's traceback holds what the failed attempt had made.
+        free_caches()
+    return (yield from work(tries - 1))
