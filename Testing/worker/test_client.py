@@ -533,6 +533,42 @@ def test_a_field_that_is_in_no_file_is_lost_and_told_so(a_desk) -> None:
     assert a_desk.worker.kinds == ["hello", "open_volume", "part"]
 
 
+def test_a_fit_cancelled_half_way_leaves_a_field_that_is_in_no_file(a_desk) -> None:
+    a_desk.ready()
+    open_and_fit(a_desk)
+    for usable in (False, True):
+        answer = a_desk.ask("fit")
+        number = answer.request.id
+        a_desk.worker.say({"id": number, "event": "progress", "usable": usable})
+        a_desk.worker.fail({"id": number}, "cancelled")
+    a_desk.worker.exit(1)
+    a_desk.worker.greet()
+    a_desk.worker.succeed(a_desk.worker.taken[1])
+    assert a_desk.states[-1] == ("ready", "The field is lost: it was not kept in a file.")
+
+
+def test_the_old_field_is_there_while_a_new_fit_starts_again(a_desk) -> None:
+    a_desk.ready()
+    open_and_fit(a_desk)
+    answer = a_desk.ask("fit")
+    a_desk.worker.say({"id": answer.request.id, "event": "progress", "usable": True})
+    a_desk.worker.exit(1)
+    a_desk.worker.greet()
+    a_desk.worker.succeed(a_desk.worker.taken[1])
+    a_desk.worker.succeed(a_desk.worker.taken[3])
+    assert a_desk.worker.kinds == ["hello", "open_volume", "part", "load_field", "fit"]
+
+
+def test_a_volume_that_was_refused_leaves_none(a_desk) -> None:
+    a_desk.ready()
+    open_and_fit(a_desk)
+    answer = a_desk.ask("open_volume", {"name": "b"}, payload=lambda: [b"voxels"])
+    a_desk.worker.fail({"id": answer.request.id}, "out_of_memory")
+    a_desk.worker.exit(1)
+    a_desk.worker.greet()
+    assert a_desk.worker.kinds == ["hello"]
+
+
 def test_a_field_saved_to_a_file_is_found_there(a_desk) -> None:
     a_desk.ready()
     open_and_fit(a_desk, path="")

@@ -201,7 +201,8 @@ class Client:
         self.hello = {key: value for key, value in reply.items() if key not in {"id", "ok"}}
         # Another volume is about to be opened: no need for the last one.
         starts_anew = self._exchange.first_kind in {"open_volume", "close_volume"}
-        self._restore(iter(() if starts_anew else tuple(self._memory.steps())), [])
+        steps = self._memory.for_new_worker()
+        self._restore(iter(() if starts_anew else steps), [])
 
     def _restore(self, steps: Iterator[Step], lost: list[str]) -> None:
         """Bring back the next thing that the last worker had; in the end, be ready."""

@@ -30,7 +30,7 @@ class Exchange:
 
     Args:
         soon: Calls something a moment later.
-        on_success: Called with each of the user's requests that succeeds, before its user.
+        on_answer: Called with each message about a request of the user's, before its user.
         on_odd: Called with a line about an answer that belongs to nothing.
 
     Attributes:
@@ -40,12 +40,12 @@ class Exchange:
     def __init__(
         self,
         soon: Callable[[Callable[[], None]], None],
-        on_success: Callable[[Request, Message], None],
+        on_answer: Callable[[Request, Message], None],
         on_odd: Callable[[str], None],
     ) -> None:
         self.connection: Connection | None = None
         self._soon = soon
-        self._on_success = on_success
+        self._on_answer = on_answer
         self._on_odd = on_odd
         self._numbers = count(1)
         self._users: dict[int, Request] = {}
@@ -141,13 +141,14 @@ class Exchange:
             # The answer to something given up, or to a message that the worker could not read.
             if not message.get("ok", True):
                 self._on_odd(f"The worker says: {message.get('error')}")
-        elif "event" in message:
+            return
+        if own is None:
+            self._on_answer(request, message)
+        if "event" in message:
             if request.on_event is not None:
                 request.on_event(message)
         elif message.get("ok"):
             self._forget(request)
-            if own is None:
-                self._on_success(request, message)
             request.succeed(message)
         else:
             error = message.get("error")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from VoxelFeatLib.worker.client_requests import Payload, Request
@@ -41,12 +40,12 @@ class Memory:
         self._volume: Step | None = None
         self._field: Step | None = None
         self._field_lost = False
+        self._unfinished = False
 
-    def steps(self) -> Iterator[Step]:
+    def for_new_worker(self) -> tuple[Step, ...]:
         """What to ask a new worker for, in this order."""
-        for step in (self._volume, self._field):
-            if step is not None:
-                yield step
+        self._unfinished = False
+        return tuple(step for step in (self._volume, self._field) if step is not None)
 
     @property
     def lost(self) -> str:
@@ -55,28 +54,37 @@ class Memory:
             return ""
         return "The field is lost: it was not kept in a file."
 
-    def note(self, request: Request, reply: Message) -> None:
-        """See what a successful request has changed."""
+    def note(self, request: Request, message: Message) -> None:
+        """See what an event, or the end, of a request says of volume and field."""
+        if "event" in message:
+            # From here on the worker uses the unfinished field.
+            self._unfinished |= request.kind == "fit" and message.get("usable") is True
+        elif message.get("ok"):
+            self._succeeded(request, message)
+        elif request.kind == "open_volume":
+            self._set_volume(None)  # the old one went first, to make room
+        elif request.kind == "fit" and self._unfinished:
+            self._set_field(None, lost=True)
+
+    def _succeeded(self, request: Request, reply: Message) -> None:
+        path, device = request.arguments.get("path"), request.arguments.get("device")
         match request.kind:
             case "open_volume":
-                self._volume = Step.of(request)
-                self._set_field(None)
+                self._set_volume(Step.of(request))
             case "close_volume":
-                self._volume = None
-                self._set_field(None)
+                self._set_volume(None)
             case "fit":
-                path, device = reply.get("path"), request.arguments.get("device")
+                path = reply.get("path")
                 self._set_field(_load(path, device) if path else None, lost=not path)
             case "load_field":
                 self._set_field(Step.of(request))
-            case "save_field" if self._field_lost and request.arguments.get("path"):
-                self._set_field(_load(request.arguments["path"], None))
+            case "save_field" if self._field_lost and path:
+                self._set_field(_load(path, None))
 
     def drop(self, step: Step) -> str:
         """Give something up that could not be brought back; returns what it is."""
         if step is self._volume:
-            self._volume = None
-            self._set_field(None)
+            self._set_volume(None)
             return "volume"
         self._set_field(None)
         return "field"
@@ -87,8 +95,12 @@ class Memory:
         if step.deaths >= _MOST_DEATHS:
             self.drop(step)
 
+    def _set_volume(self, step: Step | None) -> None:
+        self._volume = step
+        self._set_field(None)
+
     def _set_field(self, step: Step | None, *, lost: bool = False) -> None:
-        self._field, self._field_lost = step, lost
+        self._field, self._field_lost, self._unfinished = step, lost, False
 
 
 def _load(path: object, device: object) -> Step:
