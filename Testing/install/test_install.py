@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tomllib
 import types
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ def a_python(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 def a_pytorch_extension(monkeypatch: pytest.MonkeyPatch, a_python) -> types.ModuleType:
     """PyTorchUtils, the extension's module; `outcome` is called when it installs."""
     module = types.ModuleType("PyTorchUtils")
-    module.__spec__ = types.SimpleNamespace()
+    module.__spec__ = ModuleSpec("PyTorchUtils", None)
     module.calls = []
     module.outcome = lambda: a_python.update(torch="2.9.1+cu128")
 
