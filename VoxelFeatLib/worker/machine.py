@@ -18,12 +18,11 @@ from VoxelFeatLib.worker.cache import cache_folder
 from VoxelFeatLib.worker.failures import Refused
 from VoxelFeatLib.worker.protocol import PROTOCOL, VERSION, Message
 from VoxelFeatLib.worker.requests import Request
-from VoxelFeatLib.worker.workspace import Workspace
 
 _log = logging.getLogger(__name__)
 
 
-def hello(workspace: Workspace, request: Request) -> Message:  # noqa: ARG001 - a handler
+def hello(request: Request) -> Message:
     """Say who answers; Refused where the client speaks another version of the protocol."""
     wanted = request.arguments.whole("protocol")
     if wanted != VERSION:

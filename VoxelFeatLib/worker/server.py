@@ -16,8 +16,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
+from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from VoxelFeatLib.errors import Cancelled
 from VoxelFeatLib.worker import protocol
@@ -26,15 +27,16 @@ from VoxelFeatLib.worker.channel import Ended, Inbox, start_reader, write_to
 from VoxelFeatLib.worker.failures import Refused, error_of, free_caches, is_out_of_memory
 from VoxelFeatLib.worker.protocol import BadMessageError, Message, encode
 from VoxelFeatLib.worker.requests import Request, Steps
-from VoxelFeatLib.worker.workspace import Workspace
+
+if TYPE_CHECKING:
+    from VoxelFeatLib.worker.workspace import Workspace
 
 _log = logging.getLogger(__name__)
 
-# Handlers by request: (module in this package, function); loaded when first needed, so that
-# `hello` is answered soon. They return the reply, or are generators of pieces of work.
+# Handlers by request: (module in this package, function); loaded after `hello`, so that this is
+# answered soon. They return the reply, or are generators of pieces of work.
 _HANDLERS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
-        "hello": ("machine", "hello"),
         "close_volume": ("volumes", "close_volume"),
         "fit": ("fitting", "fit"),
         "load_field": ("fields", "load"),
@@ -51,6 +53,7 @@ _HANDLERS: Mapping[str, tuple[str, str]] = MappingProxyType(
 _SINKS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {"open_volume": ("volumes", "VolumeSink"), "load_field": ("fields", "FieldSink")}
 )
+_HELLO = ("machine", "hello")
 # What makes work on the old volume pointless.
 _ANOTHER_VOLUME = {"open_volume", "close_volume"}
 # The parent is gone when stdin ends; so long a last piece of work may take.
@@ -97,15 +100,15 @@ class Server:
 
     def __init__(self, send: Callable[[Message], None]) -> None:
         self._send = send
-        self._workspace = Workspace()
         self._tasks: list[Task] = []
+        self._unloaded: list[str] = []
         self._incoming: dict[int, tuple[Request, Sink, int]] = {}
         self.stopping = False
 
     @property
     def busy(self) -> bool:
         """Whether there is work for ``step``."""
-        return bool(self._tasks)
+        return bool(self._tasks or self._unloaded)
 
     def receive(self, message: Message) -> None:
         """Take one message; whatever is wrong with it becomes an error reply."""
@@ -121,8 +124,10 @@ class Server:
             self._attempt(request, lambda: self._start(request))
 
     def step(self) -> None:
-        """Do one piece of the most urgent work."""
+        """Do one piece of the most urgent work; where there is none, load what will be needed."""
         if not self._tasks:
+            if self._unloaded:
+                importlib.import_module(self._unloaded.pop(0))
             return
         task = max(self._tasks, key=lambda task: task.urgency)
         try:
@@ -143,6 +148,12 @@ class Server:
         self._tasks.clear()
         self._incoming.clear()
 
+    @cached_property
+    def _workspace(self) -> Workspace:
+        module = importlib.import_module("VoxelFeatLib.worker.workspace")
+        workspace: Workspace = module.Workspace()
+        return workspace
+
     # ------------------------------------------------------------------ requests
 
     def _start(self, request: Request) -> None:
@@ -155,6 +166,10 @@ class Server:
             self.close()
             request.reply({})
             self.stopping = True
+        elif request.kind == "hello":
+            request.reply(_function(*_HELLO)(request))
+            modules = dict.fromkeys(module for module, _ in _HANDLERS.values())
+            self._unloaded = [_full_name(module) for module in modules]
         else:
             self._begin(request)
 
@@ -240,8 +255,15 @@ class Server:
 def _loaded(table: Mapping[str, tuple[str, str]], kind: str) -> Any:
     if kind not in table:
         raise BadMessageError(f"There is no request “{kind}” of this form.")
-    module, name = table[kind]
-    return getattr(importlib.import_module(f"VoxelFeatLib.worker.{module}"), name)
+    return _function(*table[kind])
+
+
+def _function(module: str, name: str) -> Any:
+    return getattr(importlib.import_module(_full_name(module)), name)
+
+
+def _full_name(module: str) -> str:
+    return f"VoxelFeatLib.worker.{module}"
 
 
 def serve(server: Server, inbox: Inbox, send: Callable[[Message], None]) -> int:
