@@ -80,7 +80,6 @@ class VoxelFeatWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel = Panel(
             self.ui,
             self.logic.controllers(),
-            installer=self.logic.installer(),
             check_command=self.logic.checkRemoteCommand,
             reconnect=self.logic.reconnect,
             icon_path=lambda name: self.resourcePath(f"Icons/{name}.svg"),
@@ -152,7 +151,6 @@ class VoxelFeatLogic(ScriptedLoadableModuleLogic):
     def __init__(self) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
         self._controllers: Any = None
-        self._installer: Any = None
 
     def getParameterNode(self) -> Any:
         """Return the module's one parameter node, typed."""
@@ -166,13 +164,14 @@ class VoxelFeatLogic(ScriptedLoadableModuleLogic):
             from VoxelFeatLib.scene.field_controller import FieldController
             from VoxelFeatLib.scene.overlay_controller import OverlayController
             from VoxelFeatLib.scene.panel.panel import Controllers
+            from VoxelFeatLib.scene.panel.worker_section import missing
             from VoxelFeatLib.scene.qprocess import QtTimers
             from VoxelFeatLib.scene.refine_controller import RefineController
             from VoxelFeatLib.scene.segment_controller import SegmentController
             from VoxelFeatLib.scene.worker_link import WorkerLink
 
             timers = QtTimers()
-            link = WorkerLink(self._makeTransport, timers, missing=self.installer().missing)
+            link = WorkerLink(self._makeTransport, timers, missing=missing)
             field = FieldController(link, timers)
             self._controllers = Controllers(
                 link=link,
@@ -182,14 +181,6 @@ class VoxelFeatLogic(ScriptedLoadableModuleLogic):
                 overlay=OverlayController(link, field, timers),
             )
         return self._controllers
-
-    def installer(self) -> Any:
-        """Return what finds and installs the worker's packages."""
-        if self._installer is None:
-            from VoxelFeatLib.scene.install import Installer
-
-            self._installer = Installer()
-        return self._installer
 
     def close(self) -> None:
         """End the worker."""

@@ -15,7 +15,7 @@ from VoxelFeatLib.scene.panel.masking_group import segment_editor_node
 from VoxelFeatLib.scene.panel.refine_section import RefineSection
 from VoxelFeatLib.scene.panel.segment_section import SegmentSection
 from VoxelFeatLib.scene.panel.shortcuts import Shortcuts, segment_actions
-from VoxelFeatLib.scene.panel.worker_section import Installer, WorkerSection
+from VoxelFeatLib.scene.panel.worker_section import WorkerSection
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,6 @@ class Panel:
     Args:
         ui: The widgets of the panel.
         controllers: What they drive.
-        installer: Installs what the worker needs.
         check_command: Raises VoxelFeatError where a remote command cannot be used.
         reconnect: Has the worker started by the command that is set now.
         icon_path: Returns the file of an icon, by its name without ending.
@@ -54,7 +53,6 @@ class Panel:
         ui: Any,
         controllers: Controllers,
         *,
-        installer: Installer,
         check_command: Callable[[str], object],
         reconnect: Callable[[], None],
         icon_path: Callable[[str], str],
@@ -64,15 +62,14 @@ class Panel:
         self._parameters: Any = None
         self._gui_tag: int | None = None
         self._observer: int | None = None
+        self._following = False
         field, segment = controllers.field, controllers.segment
         current = lambda: self._parameters  # noqa: E731
         self._field_section = FieldSection(ui, field, controllers.link, current)
-        self._segment_section = SegmentSection(ui, segment, field, current, icon_path)
+        self._segment_section = SegmentSection(ui, segment, field, icon_path)
         self._refine_section = RefineSection(ui, controllers.refine, field, segment, current)
         self._features_section = FeaturesSection(ui, controllers.overlay, field, current)
-        self._worker_section = WorkerSection(
-            ui, controllers.link, installer, check_command, reconnect
-        )
+        self._worker_section = WorkerSection(ui, controllers.link, check_command, reconnect)
         self._shortcuts = Shortcuts(ui.shortcutsLabel, segment_actions(self._segment_section))
         field.changed.connect(self._remember_field)
         segment.changed.connect(self._remember_segment)
@@ -122,6 +119,7 @@ class Panel:
             self._segment_section.masking.observe(None)
             self._controllers.overlay.set_mode("none")
             self._controllers.segment.set_segmentation(None)
+            self._controllers.segment.set_editor_node(None)
             self._controllers.field.set_volume(None)
             return
         self._gui_tag = parameters.connectGui(self._ui)
@@ -134,7 +132,9 @@ class Panel:
         # While a scene is read nodes are there before what they refer to.
         if parameters is None or slicer.mrmlScene.IsBatchProcessing():
             return
-        self._segment_section.masking.observe(segment_editor_node())
+        editor = segment_editor_node()
+        self._controllers.segment.set_editor_node(editor)
+        self._segment_section.masking.observe(editor)
         self._follow()
         self._field_section.load_parameters()
         self._refine_section.load_parameters()
@@ -146,6 +146,13 @@ class Panel:
 
     def _follow(self) -> None:
         """Hand volume, segmentation and switches on; what they have already changes nothing."""
+        self._following = True
+        try:
+            self._hand_on()
+        finally:
+            self._following = False
+
+    def _hand_on(self) -> None:
         parameters, field = self._parameters, self._controllers.field
         segment = self._controllers.segment
         if parameters.volume is not field.volume:
@@ -172,7 +179,9 @@ class Panel:
 
     def _remember_segment(self) -> None:
         parameters, segment = self._parameters, self._controllers.segment
-        if parameters is None or segment.segmentation is not parameters.segmentation:
+        if parameters is None or segment.segmentation is None or self._following:
             return
+        if parameters.segmentation is not segment.segmentation:
+            parameters.segmentation = segment.segmentation  # a tool has made one
         if segment.segment_id and parameters.segment_id != segment.segment_id:
             parameters.segment_id = segment.segment_id

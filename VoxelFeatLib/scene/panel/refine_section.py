@@ -8,8 +8,7 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from VoxelFeatLib.errors import InputError
-from VoxelFeatLib.scene import coarse_masks
+from VoxelFeatLib.scene import coarse_masks, segmentations
 from VoxelFeatLib.scene.panel.wording import milliliters, progress_format, state_line
 
 
@@ -64,11 +63,11 @@ class RefineSection:
     def update(self) -> None:
         """Show how it stands."""
         ui = self._ui
-        text, fraction, seconds_left = self._refine.status
-        busy = fraction is not None
+        status = self._refine.status
+        busy = status.busy
         ui.refineProgressBar.visible = busy
-        ui.refineProgressBar.value = round(100 * (fraction or 0.0))
-        ui.refineProgressBar.format = progress_format(seconds_left)
+        ui.refineProgressBar.value = round(100 * (status.fraction or 0.0))
+        ui.refineProgressBar.format = progress_format(status.seconds_left)
         reason = "" if busy else self._why_not()
         ui.refineButton.text = _("Cancel") if busy else _("Refine")
         ui.refineButton.enabled = not reason
@@ -77,7 +76,7 @@ class RefineSection:
             if busy
             else _("Refine the chosen segment; the result becomes a new segment beside it.")
         )
-        ui.refineStatusLabel.text = self._line(text, busy=busy)
+        ui.refineStatusLabel.text = self._line(status)
 
     def _why_not(self) -> str:
         if not self._field.status.usable:
@@ -86,15 +85,15 @@ class RefineSection:
             return _("Choose a coarse segmentation or labelmap that contains something.")
         return ""
 
-    def _line(self, text: str, *, busy: bool) -> str:
-        if busy:
-            return state_line("busy", text)
-        if self._refine.result is None:
-            return state_line("bad", text) if text else ""
-        _segment_id, coarse_ml, refined_ml = self._refine.result
-        change = milliliters(refined_ml - coarse_ml, signed=True)
-        before_after = f"{milliliters(coarse_ml)} → {milliliters(refined_ml)} ({change})"
-        return state_line("good", before_after)
+    def _line(self, status: Any) -> str:
+        if status.busy or status.failed:
+            return state_line("busy" if status.busy else "bad", status.text)
+        result = self._refine.result
+        if result is None:
+            return state_line("idle", status.text) if status.text else ""
+        change = milliliters(result.refined_ml - result.coarse_ml, signed=True)
+        before_after = f"{milliliters(result.coarse_ml)} → {milliliters(result.refined_ml)}"
+        return state_line("good", f"{before_after} ({change})")
 
     def _fill_segments(self, chosen: str = "") -> None:
         combo, source = self._ui.refineSegmentCombo, self._ui.refineSourceSelector.currentNode()
@@ -134,7 +133,7 @@ class RefineSection:
         return str(combo.itemData(combo.currentIndex) or "")
 
     def _on_refine(self) -> None:
-        if self._refine.status[1] is not None:
+        if self._refine.status.busy:
             self._refine.cancel()
             return
         ui = self._ui
@@ -147,18 +146,13 @@ class RefineSection:
                 chosen if is_segmentation else int(chosen),
                 source if is_segmentation else self._target(),
                 self._chosen(ui.refineModeCombo),
-                coarse_mm=float(ui.coarseSpinBox.value) or None,
+                float(ui.coarseSpinBox.value) or None,
             )
 
     def _target(self) -> Any:
         """Return the segmentation that receives what comes from a labelmap."""
         if self._segment.segmentation is None:
-            if self._field.volume is None:
-                raise InputError(_("Choose a volume first."))
-            node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
-            node.CreateDefaultDisplayNodes()
-            node.SetReferenceImageGeometryParameterFromVolumeNode(self._field.volume)
-            self._parameters().segmentation = node
+            node = segmentations.new_segmentation(slicer.mrmlScene, self._field.volume)
             self._segment.set_segmentation(node)
         return self._segment.segmentation
 

@@ -32,7 +32,6 @@ class SegmentSection:
         ui: The widgets of the panel.
         segment: A SegmentController.
         field: A FieldController.
-        parameters: Returns the parameter node, or None while there is none.
         icon_path: Returns the file of an icon, by its name without ending.
     """
 
@@ -41,13 +40,11 @@ class SegmentSection:
         ui: Any,
         segment: Any,
         field: Any,
-        parameters: Callable[[], Any],
         icon_path: Callable[[str], str],
     ) -> None:
         self._ui = ui
         self._segment = segment
         self._field = field
-        self._parameters = parameters
         self._message = ""
         self._selecting = False
         self.masking = MaskingGroup(ui)
@@ -191,14 +188,7 @@ class SegmentSection:
 
     def add_segment(self) -> None:
         """Add an empty segment, and a segmentation where there is none."""
-        if self._segment.segmentation is None:
-            name = _("{volume} segmentation").format(volume=self._field.volume.GetName())
-            node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
-            node.CreateDefaultDisplayNodes()
-            node.SetReferenceImageGeometryParameterFromVolumeNode(self._field.volume)
-            self._parameters().segmentation = node
-            self._segment.set_segmentation(node)
-        self._segment.select(self._segment.add_segment())
+        self._segment.add_segment()
 
     def toggle_place(self, *, positive: bool) -> None:
         """Start or stop placing clicks of one kind."""
@@ -240,9 +230,7 @@ class SegmentSection:
         """Return whether a tool can be used; a segment is made for it where there is none."""
         if not self._field.status.usable:
             return False
-        if not self._segment.segment_id:
-            self.add_segment()
-        return True
+        return bool(self._segment.segment_id or self._segment.add_segment())
 
     def _on_remove(self) -> None:
         self._segment.remove_segment(self._segment.segment_id)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import qt
 import slicer
 from slicer.i18n import tr as _
 
+from VoxelFeatLib.errors import Cancelled
+from VoxelFeatLib.scene import install
 from VoxelFeatLib.scene.panel.wording import Tone, state_line
 
 SETTING = "VoxelFeat/RemoteCommand"
@@ -21,21 +23,14 @@ _TONES: dict[str, Tone] = {
 }
 
 
-class Installer(Protocol):
-    """Finds and installs what the worker needs."""
-
-    def missing(self) -> str:
-        """Return one sentence that says what is missing; empty when nothing is."""
-        ...
-
-    def install(self) -> bool:
-        """Ask, then install; returns whether something was installed."""
-        ...
-
-
 def remote_command() -> str:
     """Return the command that the user has entered; empty for this computer."""
     return str(slicer.util.settingsValue(SETTING, "") or "")
+
+
+def missing() -> str:
+    """Say in one sentence what has to be installed first; empty when nothing."""
+    return install.missing_sentence(local=not remote_command())
 
 
 class WorkerSection:
@@ -44,7 +39,6 @@ class WorkerSection:
     Args:
         ui: The widgets of the panel.
         link: A WorkerLink.
-        installer: Installs what is missing.
         check_command: Raises VoxelFeatError where a command cannot be used.
         reconnect: Has the worker started by the command that is set now.
     """
@@ -53,13 +47,11 @@ class WorkerSection:
         self,
         ui: Any,
         link: Any,
-        installer: Installer,
         check_command: Callable[[str], object],
         reconnect: Callable[[], None],
     ) -> None:
         self._ui = ui
         self._link = link
-        self._installer = installer
         self._check_command = check_command
         self._reconnect = reconnect
         self._missing = ""
@@ -77,7 +69,7 @@ class WorkerSection:
 
     def check(self) -> None:
         """Look for what is missing; a worker elsewhere needs nothing here but the protocol."""
-        self._missing = self._installer.missing()
+        self._missing = missing()
         if self._missing:
             self._ui.workerSection.collapsed = False
         self.update()
@@ -149,10 +141,18 @@ class WorkerSection:
         self._ui.installButton.enabled = False
         self._ui.installProgressBar.visible = True
         try:
-            with slicer.util.tryWithErrorDisplay(_("The installation did not succeed.")):
-                if self._installer.install():
-                    self._link.restart()
+            install.install(install.plan(local=not remote_command()), self._tell)
+        except Cancelled:
+            pass
+        except install.InstallError as error:
+            slicer.util.errorDisplay(str(error), detailedText=error.log)
+        else:
+            self._missing = ""
+            self._reconnect()
         finally:
             self._ui.installButton.enabled = True
             self._ui.installProgressBar.visible = False
             self.check()
+
+    def _tell(self, line: str) -> None:
+        self._ui.workerStatusLabel.text = state_line("busy", line)
