@@ -170,3 +170,13 @@ def a_volume(the_application: Any) -> Callable[..., Any]:
         return slicer.util.addVolumeFromArray(voxels, name=name)
 
     return make
+
+
+@pytest.fixture
+def the_messages(the_application: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts of message boxes; they close by themselves."""
+    import ctk
+
+    texts: list[str] = []
+    monkeypatch.setattr(ctk.ctkMessageBox, "shown", texts)
+    return texts

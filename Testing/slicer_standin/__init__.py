@@ -36,8 +36,8 @@ def install() -> Any:
             setattr(slicer, name, getattr(widgets, name))
     scene, logic = slicer.vtkMRMLScene(), slicer.vtkMRMLApplicationLogic()
     logic.SetMRMLScene(scene)
-    scene.RegisterNodeClass(slicer.vtkMRMLSegmentEditorNode())  # their modules do this
     slicer.mrmlScene = scene
+    _load_modules(scene, logic)
     for name, source in _SUBMODULES.items():
         sys.modules[name] = importlib.import_module(source)
     translation = ModuleType("slicer.i18n")
@@ -50,11 +50,28 @@ def install() -> Any:
     return slicer.app
 
 
+def _load_modules(scene: Any, logic: Any) -> None:
+    """Have the loadable modules register their nodes, as they do when Slicer starts."""
+    logics = (
+        slicer.vtkSlicerTerminologiesModuleLogic(),
+        slicer.vtkSlicerSegmentationsModuleLogic(),
+        slicer.vtkSlicerMarkupsLogic(),
+    )
+    for module_logic in logics:
+        module_logic.SetMRMLApplicationLogic(logic)
+        module_logic.SetMRMLScene(scene)
+    scene.AddNode(slicer.vtkMRMLCrosshairNode())
+    slicer.module_logics = logics
+
+
 def uninstall() -> None:
     """Leave nothing to other tests, which may have stand-ins of their own."""
+    slicer.mrmlScene.Clear(1)
+    for module_logic in slicer.module_logics:
+        module_logic.SetMRMLScene(None)
     for name in [*_SUBMODULES, "slicer.i18n", "qt", "ctk"]:
         sys.modules.pop(name, None)
     for name in [name for name in sys.modules if name.startswith(("slicer_standin.", *_BOUND))]:
         del sys.modules[name]
-    for name in ("app", "modules", "mrmlScene", *(n for n in vars(slicer) if n.startswith("qMRML"))):
+    for name in ("app", "module_logics", "modules", "mrmlScene", *(n for n in vars(slicer) if n.startswith("qMRML"))):
         delattr(slicer, name)

@@ -9,7 +9,7 @@ from typing import Any
 from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
 from PySide6.QtCore import QFile, QSettings, QTimer
 from PySide6.QtGui import QIcon, QKeySequence
-from PySide6.QtWidgets import QAbstractItemView, QSizePolicy
+from PySide6.QtWidgets import QAbstractItemView, QApplication, QSizePolicy
 
 from slicer_standin.habits import pythonqt
 
@@ -136,6 +136,7 @@ def _named(widget: Any) -> list[Any]:
 
 __all__ = [
     "QAbstractItemView",
+    "QApplication",
     "QIcon",
     "QKeySequence",
     "QSettings",
