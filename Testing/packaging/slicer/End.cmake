@@ -1,0 +1,1 @@
+# Slicer makes the extension package here.
