@@ -27,7 +27,10 @@ from VoxelFeatLib.worker import protocol
 from VoxelFeatLib.worker.client import Client, WorkerError
 from VoxelFeatLib.worker.client_calls import Loop, call
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's"),
+]
 
 COMMAND = (sys.executable, "-m", "VoxelFeatLib", "worker")
 ROOT = Path(__file__).parents[2]
