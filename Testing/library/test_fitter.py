@@ -381,7 +381,7 @@ def test_a_volume_too_small_to_slice_is_refused_in_one_sentence(shape):
 
 
 def test_presets_are_data_that_json_keeps():
-    for name in ("fast", "balanced", "paper"):
+    for name in ("draft", "fast", "balanced", "paper"):
         preset = preset_named(name)
         assert isinstance(preset, Preset)
         assert hash(preset) == hash(preset_named(name))

@@ -117,6 +117,23 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         preset.name: preset
         for preset in (
             Preset(
+                name="draft",
+                summary="For a first look, and for tests: as fast, with a quarter of the views.",
+                network="grid",
+                views=48,
+                pool=48,
+                first_views=12,
+                fill=0.6,
+                steps=200,
+                windows=12,
+                window=8,
+                learning_rate=1.0,
+                final_rate=0.1,
+                planes=8,
+                augmentations=2,
+                heldout_views=6,
+            ),
+            Preset(
                 name="fast",
                 summary="For a CPU: feature grids, two hundred views, minutes.",
                 network="grid",
