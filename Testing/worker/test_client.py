@@ -342,6 +342,20 @@ def test_a_transport_that_cannot_be_made_is_a_failure() -> None:
     assert answer[0]["message"] == "The worker could not be started: Choose a command."
 
 
+def test_a_worker_that_lacks_something_says_what(a_desk) -> None:
+    answer = a_desk.ask("query")
+    a_desk.worker.print(protocol.GREETING)
+    a_desk.worker.log("ModuleNotFoundError: No module named 'torch'")
+    a_desk.worker.fail(a_desk.worker.last, "internal")
+    state, sentence = a_desk.states[-1]
+    assert state == "failed"
+    assert sentence == (
+        "The worker could not be started: ModuleNotFoundError: No module named 'torch'. "
+        "Install what is missing for the Python that runs the worker."
+    )
+    assert answer.code == "not_started"
+
+
 def test_another_version_of_the_protocol_is_a_failure(a_desk) -> None:
     answer = a_desk.ask("query")
     a_desk.worker.print(protocol.GREETING)

@@ -418,3 +418,12 @@ def test_a_command_that_cannot_be_started_is_told_in_a_sentence(
     bench.until(lambda: bench.client.state == "failed")
     assert said in bench.states[-1][1]
     assert answer.code == "not_started"
+
+
+def test_a_worker_without_torch_says_so(an_environment, tmp_path) -> None:
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\")")
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    bench = Bench(COMMAND, {**an_environment, "PYTHONPATH": path})
+    bench.client.start()
+    bench.until(lambda: bench.client.state == "failed")
+    assert "No module named 'torch'. Install what is missing" in bench.states[-1][1]

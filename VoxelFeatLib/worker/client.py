@@ -185,7 +185,15 @@ class Client:
 
     def _greet(self) -> None:
         arguments = {"protocol": protocol.VERSION}
-        self._exchange.ask("hello", arguments, on_reply=self._greeted, on_error=self._fail)
+        self._exchange.ask("hello", arguments, on_reply=self._greeted, on_error=self._refused)
+
+    def _refused(self, error: Message) -> None:
+        """Fail for what the worker says; its log says what it lacks, if that is what is wrong."""
+        connection = self._exchange.connection
+        if error["code"] == protocol.INTERNAL and connection is not None and connection.last_line:
+            end = End(1, "", connection.last_line)
+            error = error_of(protocol.NOT_STARTED, end.start_failure, end.start_hint)
+        self._fail(error)
 
     def _greeted(self, reply: Message) -> None:
         theirs = reply.get("protocol")
