@@ -156,7 +156,10 @@ class QProcessTransport:
     def _see_error(self, *_: object) -> None:
         # All other errors are followed by `finished`. Qt may tell this one from within `start`.
         if self._process is not None and self._process.error() == qt.QProcess.FailedToStart:
-            reason = f"{self._command[0]} could not be started: {self._process.errorString()}"
+            program = self._command[0]
+            reason = f"{program}: {self._process.errorString()}"
+            if shutil.which(program) is None:
+                reason = f"there is no program {program}"
             qt.QTimer.singleShot(0, lambda: self._end(None, reason))
 
     def _see_end(self, *_: object) -> None:
