@@ -106,7 +106,7 @@ class GridNetwork(FieldNetwork):
             NodeGrid(geometry, s, n) for s, n in zip(spacings, latents, strict=True)
         )
         self.bases = nn.ParameterList(
-            nn.Parameter(torch.eye(level.channels, n))
+            nn.Parameter(_identity(level.channels, n))
             for level, n in zip(levels, latents, strict=True)
         )
 
@@ -146,3 +146,8 @@ class GridNetwork(FieldNetwork):
     def settings(self) -> dict[str, Any]:
         """Return JSON-able constructor arguments."""
         return {"spacings": list(self.spacings), "latents": list(self.latents)}
+
+
+def _identity(rows: int, columns: int) -> torch.Tensor:
+    # torch.eye on the meta device loads torch's compiler: seconds at a process' first fit.
+    return torch.zeros(rows, columns).fill_diagonal_(1.0)
