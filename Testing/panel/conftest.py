@@ -65,17 +65,21 @@ class Person:
         place = QtWidgets.QWidget.rect(widget).center()
         if isinstance(widget, QtWidgets.QCheckBox | QtWidgets.QRadioButton):
             place.setX(8)
+        self._press(widget, place)
+
+    def _press(self, widget: Any, place: QtCore.QPoint) -> None:
+        # The mouse reaches only what lies inside the window.
+        self.settle()
+        self.window.centralWidget().ensureWidgetVisible(widget)
         QTest.mouseClick(widget, QtCore.Qt.MouseButton.LeftButton, pos=place)
+        self.settle()
 
     def open_section(self, name: str) -> None:
         """Open a section, and close the others, by a click on its title."""
         for section in ("field", "segment", "refine", "features", "worker"):
             button = getattr(self.ui, f"{section}Section")
             if button.collapsed == (section == name):
-                QTest.mouseClick(
-                    button, QtCore.Qt.MouseButton.LeftButton, pos=QtCore.QPoint(60, 10)
-                )
-        self.settle()
+                self._press(button, QtCore.QPoint(60, 10))
 
     def choose(self, name: str, text: str) -> None:
         """Choose an entry of a box by its text."""
@@ -97,8 +101,10 @@ class Person:
         self.settle()
 
     def settle(self) -> None:
-        """Let Qt do what is due."""
-        QtWidgets.QApplication.processEvents()
+        """Let Qt do what is due; what that asks for, too, such as a layout inside a layout."""
+        for _ in range(4):
+            QtWidgets.QApplication.sendPostedEvents()
+            QtWidgets.QApplication.processEvents()
 
     def photograph(self, name: str) -> None:
         """Keep a picture of the panel, for documentation and for looking at."""
@@ -156,7 +162,7 @@ def a_person(the_application: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     slicer.modules.VoxelFeatWidget.cleanup()
     window.close()
     window.deleteLater()
-    slicer.mrmlScene.Clear(1)
+    slicer.mrmlScene.Clear(0)
     qt.QSettings().clear()
     sys.modules.pop("VoxelFeat", None)
 

@@ -53,7 +53,6 @@ def install() -> Any:
 def _load_modules(scene: Any, logic: Any) -> None:
     """Have the loadable modules register their nodes, as they do when Slicer starts."""
     logics = (
-        slicer.vtkSlicerTerminologiesModuleLogic(),
         slicer.vtkSlicerSegmentationsModuleLogic(),
         slicer.vtkSlicerMarkupsLogic(),
     )

@@ -164,6 +164,20 @@ class qMRMLNodeComboBox(Habits, QtWidgets.QWidget):
         self._choose(self._shown[row] if row >= 0 else None)
 
 
+def _eye() -> QtGui.QIcon:
+    """Draw an open eye."""
+    pixmap = QtGui.QPixmap(16, 16)
+    pixmap.fill(QtCore.Qt.GlobalColor.transparent)
+    painter = QtGui.QPainter(pixmap)
+    painter.setRenderHint(QtGui.QPainter.RenderHint.Antialiasing)
+    painter.setPen(QtGui.QPen(QtGui.QColor("#5a6570"), 1.3))
+    painter.drawEllipse(QtCore.QRectF(1.5, 4.5, 13, 7))
+    painter.setBrush(QtGui.QColor("#5a6570"))
+    painter.drawEllipse(QtCore.QRectF(6, 6, 4, 4))
+    painter.end()
+    return QtGui.QIcon(pixmap)
+
+
 class qMRMLSegmentsTableView(Habits, QtWidgets.QWidget):
     """Table of a segmentation's segments: visible, colour, opacity, name."""
 
@@ -256,7 +270,8 @@ class qMRMLSegmentsTableView(Habits, QtWidgets.QWidget):
         flags = QtCore.Qt.ItemFlag
         for column, text in ((2, "1.00"), (3, segment.GetName())):
             self._table.setItem(row, column, QtWidgets.QTableWidgetItem(text))
-        eye = QtWidgets.QTableWidgetItem("👁")
+        eye = QtWidgets.QTableWidgetItem()
+        eye.setIcon(_eye())
         eye.setFlags(flags.ItemIsEnabled | flags.ItemIsSelectable)
         self._table.setItem(row, 0, eye)
         swatch = QtGui.QPixmap(14, 14)
