@@ -111,7 +111,7 @@ def fit(workspace: Workspace, request: Request) -> Steps:
         def work(attempt: int) -> Generator[None, None, Fitter]:
             if attempt:
                 report(always=True, **_waiting("less memory, starting again"))
-                workspace.settle()
+                workspace.abandon()
                 workspace.drop_caches()
             return (yield from _fitted(workspace, order.smaller(attempt), report))
 

@@ -126,8 +126,7 @@ class Server:
     def step(self) -> None:
         """Do one piece of the most urgent work; where there is none, load what will be needed."""
         if not self._tasks:
-            if self._unloaded:
-                importlib.import_module(self._unloaded.pop(0))
+            self._load_one()
             return
         task = max(self._tasks, key=lambda task: task.urgency)
         try:
@@ -135,6 +134,8 @@ class Server:
         except StopIteration as end:
             self._tasks.remove(task)
             task.request.reply(end.value)
+        except BrokenPipeError:
+            raise  # nobody listens any more
         except Exception as error:  # noqa: BLE001 - no request ends the worker
             self._tasks.remove(task)
             self._failed(task.request, error)
@@ -148,6 +149,14 @@ class Server:
         self._tasks.clear()
         self._incoming.clear()
 
+    def _load_one(self) -> None:
+        if not self._unloaded:
+            return
+        try:
+            importlib.import_module(self._unloaded.pop(0))
+        except Exception:  # noqa: BLE001 - whatever an import may raise
+            _log.exception("Something is missing; the requests that need it will say so.")
+
     @cached_property
     def _workspace(self) -> Workspace:
         module = importlib.import_module("VoxelFeatLib.worker.workspace")
@@ -157,7 +166,8 @@ class Server:
     # ------------------------------------------------------------------ requests
 
     def _start(self, request: Request) -> None:
-        if any(request.number == task.request.number for task in self._tasks):
+        answering = {task.request.number for task in self._tasks} | self._incoming.keys()
+        if request.number in answering:
             raise BadMessageError("A request of that id is being answered.")
         if request.kind == "cancel":
             target = request.arguments.whole("target")
@@ -239,6 +249,8 @@ class Server:
     def _attempt(self, request: Request, work: Callable[[], None]) -> bool:
         try:
             work()
+        except BrokenPipeError:
+            raise
         except Exception as error:  # noqa: BLE001 - no request ends the worker
             self._failed(request, error)
             return False
@@ -299,8 +311,8 @@ def main() -> int:
     start_reader(inbox, descriptor_in, after=_exit_soon)
     try:
         return serve(Server(send), inbox, send)
-    except BrokenPipeError:
-        return 0  # the parent is gone
+    except OSError:
+        return 0  # stdout is closed: the parent is gone
 
 
 def _own_pipes() -> tuple[int, int]:

@@ -101,6 +101,11 @@ class Workspace:
         if self._changing and self._model is not None:
             self.use(self._model.field.eval().requires_grad_(requires_grad=False), finished=True)
 
+    def abandon(self) -> None:
+        """Forget an unfinished field: its fit failed, and another needs the memory."""
+        if self._changing:
+            self.use(None, finished=True)
+
     def need_volume(self) -> Volume:
         """Return the volume; Refused where there is none."""
         if self.volume is None:
