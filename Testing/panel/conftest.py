@@ -162,6 +162,7 @@ def a_person(the_application: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     slicer.modules.VoxelFeatWidget.cleanup()
     window.close()
     window.deleteLater()
+    QtCore.QCoreApplication.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete)
     slicer.mrmlScene.Clear(0)
     qt.QSettings().clear()
     sys.modules.pop("VoxelFeat", None)

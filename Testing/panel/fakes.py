@@ -96,7 +96,7 @@ class FakeField(Fake):
 
     def set_volume(self, node: Any, field_path: str = "") -> None:
         self.note("set_volume", node, field_path)
-        self.volume = node
+        self.volume, self.field_path = node, field_path
         self.show(status=field_status.NO_VOLUME if node is None else field_status.NO_FIELD)
 
     def fit(self, backbone: str, preset: str, device: str, seed: int = 0) -> None:

@@ -146,6 +146,8 @@ class Panel:
 
     def _follow(self) -> None:
         """Hand volume, segmentation and switches on; what they have already changes nothing."""
+        if self._following:
+            return
         self._following = True
         try:
             self._hand_on()

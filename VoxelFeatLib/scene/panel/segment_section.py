@@ -83,9 +83,9 @@ class SegmentSection:
             "startFromCheckBox": self._on_start_from,
         }
         for name, function in clicked.items():
-            getattr(ui, name).connect("clicked(bool)", self._said(function))
+            getattr(ui, name).connect("clicked(bool)", self.said(function))
 
-    def _said(self, function: Callable[..., None]) -> Callable[[], None]:
+    def said(self, function: Callable[..., None]) -> Callable[[], None]:
         """Return a slot that does something for the user and says what went wrong."""
 
         def run() -> None:

@@ -57,7 +57,7 @@ class Shortcuts:
 
 def segment_actions(section: Any) -> tuple[Action, ...]:
     """Return what keys do in the section "Segment"."""
-    return (
+    actions: tuple[Action, ...] = (
         ("A", _("click inside"), lambda: section.toggle_place(positive=True)),
         ("D", _("click outside"), lambda: section.toggle_place(positive=False)),
         ("S", _("scribble inside"), lambda: section.toggle_scribble(positive=True)),
@@ -68,3 +68,4 @@ def segment_actions(section: Any) -> tuple[Action, ...]:
         ("C", _("recompute"), section.recompute),
         ("N", _("new segment"), section.add_segment),
     )
+    return tuple((key, text, section.said(function)) for key, text, function in actions)
