@@ -6,7 +6,6 @@ VoxelFeatLib/scene/panel, what it drives in VoxelFeatLib/scene.
 
 from __future__ import annotations
 
-import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -176,9 +175,9 @@ class VoxelFeatLogic(ScriptedLoadableModuleLogic):
             self._controllers = Controllers(
                 link=link,
                 field=field,
-                segment=SegmentController(link, field, timers, slicer.mrmlScene),
+                segment=SegmentController(link, field, timers, slicer.mrmlScene, self.sliceViews),
                 refine=RefineController(link, field, timers),
-                overlay=OverlayController(link, field, timers),
+                overlay=OverlayController(link, field, timers, slicer.mrmlScene),
             )
         return self._controllers
 
@@ -211,6 +210,15 @@ class VoxelFeatLogic(ScriptedLoadableModuleLogic):
         return worker_transport(remote_command())
 
     @staticmethod
+    def sliceViews() -> list[tuple[Any, Any]]:
+        """Return interactor and node of every slice view; none without a main window."""
+        manager = slicer.app.layoutManager()
+        if manager is None:
+            return []
+        widgets = [manager.sliceWidget(name) for name in manager.sliceViewNames()]
+        return [(each.sliceView().interactor(), each.mrmlSliceNode()) for each in widgets]
+
+    @staticmethod
     def volumeInView() -> Any:
         """Return the volume that the slice views show, else the scene's only one, else None."""
         selection = slicer.app.applicationLogic().GetSelectionNode()
@@ -237,5 +245,4 @@ class VoxelFeatTest(ScriptedLoadableModuleTest):
         from VoxelFeatLib.scene import selftest
 
         self.setUp()
-        logging.info("VoxelFeat: self-test")
         selftest.run(self.delayDisplay)

@@ -120,9 +120,8 @@ class Person:
 def a_person(the_application: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Person]:
     """Somebody who has just opened the module in an empty scene."""
     import qt
-    from slicer_standin import application
-
     from panel import fakes
+    from slicer_standin import application
 
     from VoxelFeatLib.scene.panel.panel import Controllers
 

@@ -78,7 +78,7 @@ class FakeLink(Fake):
         self.note("restart")
 
     def use_transport(self, make_transport: Any) -> None:
-        self.note("use_transport")
+        self.note("use_transport", make_transport)
 
 
 class FakeField(Fake):
@@ -100,7 +100,7 @@ class FakeField(Fake):
         self.show(status=field_status.NO_VOLUME if node is None else field_status.NO_FIELD)
 
     def fit(self, backbone: str, preset: str, device: str, seed: int = 0) -> None:
-        self.note("fit", backbone, preset, device)
+        self.note("fit", backbone, preset, device, seed)
 
     def cancel(self) -> None:
         self.note("cancel")
@@ -225,7 +225,11 @@ class FakeRefine(Fake):
 class FakeOverlay(Fake):
     def __init__(self) -> None:
         super().__init__()
+        self.message = Signal()
         self.mode, self.opacity = "none", 0.5
+
+    def set_opacity(self, opacity: float) -> None:
+        self.show(opacity=opacity)
 
     def set_mode(self, mode: str) -> None:
         self.note("set_mode", mode)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import slicer
 from panel.fakes import CACHED, HELLO
+
 from VoxelFeatLib.scene.field_status import FieldStatus
 
 
@@ -40,7 +41,7 @@ def test_defaults_come_from_the_worker(a_person, a_volume):
     assert ui.presetCombo.currentText == "balanced"
     assert ui.backboneCombo.currentText == "Filters"
     a_person.click("fitButton")
-    assert a_person.field.calls[-1] == ("fit", "filters", "balanced", "cuda:0")
+    assert a_person.field.calls[-1] == ("fit", "filters", "balanced", "cuda:0", 0)
 
 
 def test_the_preset_follows_the_device_until_it_is_chosen(a_person, a_volume):
@@ -53,7 +54,7 @@ def test_the_preset_follows_the_device_until_it_is_chosen(a_person, a_volume):
     assert a_person.ui.presetCombo.currentText == "balanced"
     assert (a_person.parameters.device, a_person.parameters.preset) == ("cpu", "balanced")
     a_person.click("fitButton")
-    assert a_person.field.calls[-1] == ("fit", "filters", "balanced", "cpu")
+    assert a_person.field.calls[-1] == ("fit", "filters", "balanced", "cpu", 0)
 
 
 def test_a_backbone_that_is_not_there_says_why(a_person, a_volume):

@@ -207,7 +207,11 @@ def test_selftest_and_sample_data_are_found_when_they_are_asked_for(a_person, mo
     ran, registered = [], []
     for name, function in (("selftest", "run"), ("sample_data", "register")):
         module = types.ModuleType(f"VoxelFeatLib.scene.{name}")
-        setattr(module, function, lambda *said, name=name: (ran, registered)[name == "sample_data"].append(said))
+        setattr(
+            module,
+            function,
+            lambda *said, name=name: (ran, registered)[name == "sample_data"].append(said),
+        )
         monkeypatch.setitem(sys.modules, module.__name__, module)
         import VoxelFeatLib.scene
 

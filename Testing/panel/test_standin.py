@@ -58,8 +58,8 @@ def test_what_does_not_exist_is_refused(the_application):
     "widget",
     [
         '<widget class="qMRMLNoSuchBox" name="a"/>',
-        '<widget class="qMRMLNodeComboBox" name="a">'
-        '<property name="noneAllowed"><bool>true</bool></property></widget>',
+        """<widget class="qMRMLNodeComboBox" name="a">
+        <property name="noneAllowed"><bool>true</bool></property></widget>""",
     ],
 )
 def test_ui_files_are_checked(the_application, tmp_path, widget):

@@ -19,11 +19,15 @@ _SUBMODULES = {
     "slicer.ScriptedLoadableModule": "slicer_standin.scripted",
 }
 # What has taken hold of the modules below when it was imported.
-_BOUND = ("VoxelFeatLib.scene.panel", "VoxelFeatLib.scene.parameters", "VoxelFeatLib.scene.qprocess")
+_BOUND = (
+    "VoxelFeatLib.scene.panel",
+    "VoxelFeatLib.scene.parameters",
+    "VoxelFeatLib.scene.qprocess",
+)
 
 
 def install() -> Any:
-    """Make ``qt``, ``ctk`` and the missing parts of ``slicer`` importable; returns ``slicer.app``."""
+    """Make ``qt``, ``ctk`` and what ``slicer`` lacks importable; returns ``slicer.app``."""
     q_application = QtWidgets.QApplication.instance() or QtWidgets.QApplication(["Slicer"])
     q_application.setOrganizationName("VoxelFeat")
     q_application.setApplicationName("Tests")
@@ -72,5 +76,11 @@ def uninstall() -> None:
         sys.modules.pop(name, None)
     for name in [name for name in sys.modules if name.startswith(("slicer_standin.", *_BOUND))]:
         del sys.modules[name]
-    for name in ("app", "module_logics", "modules", "mrmlScene", *(n for n in vars(slicer) if n.startswith("qMRML"))):
+    for name in (
+        "app",
+        "module_logics",
+        "modules",
+        "mrmlScene",
+        *(n for n in vars(slicer) if n.startswith("qMRML")),
+    ):
         delattr(slicer, name)

@@ -91,6 +91,10 @@ class Application:
         """Return the real vtkMRMLApplicationLogic."""
         return self._logic
 
+    def layoutManager(self) -> Any:
+        """Return None, as Slicer without a main window does: there are no views."""
+        return None
+
     def topLevelWidgets(self) -> list[Any]:
         """Return all windows."""
         return [w for w in QtWidgets.QApplication.topLevelWidgets() if hasattr(w, "SLOTS")]

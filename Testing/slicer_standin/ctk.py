@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import qt
 from PySide6 import QtCore, QtGui, QtWidgets
@@ -65,7 +65,9 @@ class ctkCollapsibleButton(Habits, QtWidgets.QAbstractButton):
         """Return the least of the same."""
         head = QtCore.QSize(160, _HEAD)
         layout = self.layout()
-        return layout.totalMinimumSize().expandedTo(head) if layout and not self._collapsed else head
+        return (
+            layout.totalMinimumSize().expandedTo(head) if layout and not self._collapsed else head
+        )
 
     def paintEvent(self, _event: Any) -> None:
         """Paint the title as CTK does: a flat button with an arrow at its left."""
@@ -195,7 +197,7 @@ class ctkSliderWidget(Habits, QtWidgets.QWidget):
 class ctkMessageBox(qt.QMessageBox):  # type: ignore[misc]
     """A message box: what it would show is kept for the test, nobody can press its buttons."""
 
-    shown: list[str] = []
+    shown: ClassVar[list[str]] = []
 
     def exec_(self) -> int:
         """Note the text instead of waiting."""

@@ -15,8 +15,7 @@ _ROW = 22
 
 
 def _observe(observed: list[Any], node: Any, events: tuple[Any, ...], function: Any) -> None:
-    for event in events:
-        observed.append((node, node.AddObserver(event, function)))
+    observed.extend((node, node.AddObserver(event, function)) for event in events)
 
 
 def _forget(observed: list[Any]) -> None:

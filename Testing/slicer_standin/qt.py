@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-import xml.etree.ElementTree as ElementTree
 from typing import Any
+from xml.etree import ElementTree as ET
 
 from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
 from PySide6.QtCore import QFile, QSettings, QTimer
@@ -84,14 +84,14 @@ class QUiLoader(QtUiTools.QUiLoader):
 
     def load(self, file: QFile) -> Any:
         """Return the widget; connections are made here, since ours have C++'s signatures."""
-        root = ElementTree.fromstring(bytes(file.readAll().data()))  # noqa: S314 - our own file
+        root = ET.fromstring(bytes(file.readAll().data()))  # noqa: S314 - our own file
         connections = root.find("connections")
         if connections is not None:
             root.remove(connections)
         for element in root.iter("widget"):
             self._check(element)
         buffer = QtCore.QBuffer()
-        buffer.setData(ElementTree.tostring(root))
+        buffer.setData(ET.tostring(root))
         buffer.open(QtCore.QIODevice.OpenModeFlag.ReadOnly)
         widget = super().load(buffer)
         for connection in connections if connections is not None else ():
@@ -104,7 +104,7 @@ class QUiLoader(QtUiTools.QUiLoader):
         widget.setObjectName(name)
         return widget
 
-    def _check(self, element: ElementTree.Element) -> None:
+    def _check(self, element: ET.Element) -> None:
         """Refuse properties that the class does not have; Qt would set them silently."""
         cls = _class(element.attrib["class"])
         for property_ in element.findall("property"):
@@ -121,7 +121,7 @@ def _class(name: str) -> type:
     raise AttributeError(f"The stand-in has no class {name}")
 
 
-def _connect(widget: Any, connection: ElementTree.Element) -> None:
+def _connect(widget: Any, connection: ET.Element) -> None:
     ends = {part.tag: str(part.text) for part in connection}
     by_name = {child.objectName: child for child in _named(widget)}
     sender, receiver = by_name[ends["sender"]], by_name[ends["receiver"]]

@@ -7,6 +7,8 @@ from typing import Any
 
 import slicer
 
+from VoxelFeatLib.scene.panel.wording import state_line
+
 
 class FeaturesSection:
     """Chooses what is laid over the slices.
@@ -33,6 +35,7 @@ class FeaturesSection:
             radio.connect("clicked(bool)", self._chooser(mode))
         ui.opacitySlider.connect("valueChanged(double)", self._on_opacity)
         overlay.changed.connect(self.update)
+        overlay.message.connect(self._on_message)
         field.changed.connect(self.update)
         self.update()
 
@@ -40,6 +43,7 @@ class FeaturesSection:
         """Remove the overlay and listen no more."""
         self._watch_cursor(False)
         self._overlay.changed.disconnect(self.update)
+        self._overlay.message.disconnect(self._on_message)
         self._field.changed.disconnect(self.update)
 
     def enter(self) -> None:
@@ -56,7 +60,7 @@ class FeaturesSection:
         parameters = self._parameters()
         if parameters is None:
             return
-        self._overlay.opacity = float(parameters.overlay_opacity)
+        self._overlay.set_opacity(float(parameters.overlay_opacity))
         if self._field.status.usable:
             self._set_mode(parameters.overlay)
 
@@ -78,13 +82,17 @@ class FeaturesSection:
         return choose
 
     def _set_mode(self, mode: str) -> None:
+        self._ui.overlayStatusLabel.text = ""
         if mode != self._overlay.mode:
             self._overlay.set_mode(mode)
         self._watch_cursor(mode == "similarity")
         self.update()
 
+    def _on_message(self, text: str) -> None:
+        self._ui.overlayStatusLabel.text = state_line("warning", text)
+
     def _on_opacity(self, value: float) -> None:
-        self._overlay.opacity = float(value)
+        self._overlay.set_opacity(float(value))
 
     def _watch_cursor(self, on: bool) -> None:  # noqa: FBT001
         if not on and self._crosshair is not None:

@@ -175,9 +175,10 @@ class Panel:
 
     def _remember_field(self) -> None:
         parameters, field = self._parameters, self._controllers.field
-        if parameters is not None and field.field_path and field.volume is parameters.volume:
-            if parameters.field_path != field.field_path:
-                parameters.field_path = field.field_path
+        if parameters is None or field.volume is not parameters.volume:
+            return
+        if field.field_path and parameters.field_path != field.field_path:
+            parameters.field_path = field.field_path
 
     def _remember_segment(self) -> None:
         parameters, segment = self._parameters, self._controllers.segment
