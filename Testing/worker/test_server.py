@@ -492,6 +492,16 @@ def test_a_defect_is_told_in_a_sentence_and_logged(
     assert an_open_server.call("query", ras=at(a_scan, LEFT))["ok"]
 
 
+def test_a_missing_package_is_named(an_open_server: InProcess, a_scan: Volume, monkeypatch) -> None:
+    def missing(*_):
+        raise ModuleNotFoundError("No module named 'skimage'")
+
+    monkeypatch.setattr("VoxelFeatLib.worker.seeing.samples_at", missing)
+    reply = an_open_server.call("query", ras=at(a_scan, LEFT))
+    assert code(reply) == "internal"
+    assert reply["error"]["message"] == "The worker lacks a package: No module named 'skimage'."
+
+
 # ---------------------------------------------------------------------- memory
 
 

@@ -70,10 +70,13 @@ def error_of(error: BaseException) -> Message:
         _log.warning("Out of memory: %s", error)
         message = "There is too little free memory for this."
         return {"code": protocol.OUT_OF_MEMORY, "message": message, "hint": _HINT}
-    if isinstance(error, ModuleNotFoundError):
-        message = f"The worker's Python has no package “{error.name}”; install it."
-        return {"code": protocol.INTERNAL, "message": message, "hint": ""}
     _log.error("A request failed.", exc_info=error)
+    if isinstance(error, ModuleNotFoundError):
+        return {
+            "code": protocol.INTERNAL,
+            "message": f"The worker lacks a package: {error}.",
+            "hint": "Install what is missing for the Python that runs the worker.",
+        }
     return {
         "code": protocol.INTERNAL,
         "message": f"The worker failed unexpectedly ({type(error).__name__}).",
