@@ -86,6 +86,7 @@ class VoxelFeatWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(scene, scene.StartImportEvent, self.onSceneStartImport)
         self.addObserver(scene, scene.EndImportEvent, self.onSceneEndImport)
         slicer.app.connect("aboutToQuit()", self.cleanup)
         self.initializeParameterNode()
@@ -126,11 +127,13 @@ class VoxelFeatWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.parent.isEntered:
             self.initializeParameterNode()
 
+    def onSceneStartImport(self, _caller: Any, _event: str) -> None:
+        """A scene is about to be read: its nodes come before what they refer to."""
+        self.panel.suspend()
+
     def onSceneEndImport(self, _caller: Any, _event: str) -> None:
         """A scene has been read: what it says counts from now on."""
-        if self.panel.parameters is not None:
-            self.panel.apply()
-        elif self.parent.isEntered:
+        if self.parent.isEntered:
             self.initializeParameterNode()
 
     def initializeParameterNode(self) -> None:

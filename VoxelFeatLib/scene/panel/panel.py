@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import slicer
 import vtk
 
 from VoxelFeatLib.scene.panel.features_section import FeaturesSection
@@ -111,9 +110,7 @@ class Panel:
 
     def set_parameters(self, parameters: Any | None) -> None:
         """Bind another parameter node, or none."""
-        if self._parameters is not None:
-            self._parameters.disconnectGui(self._gui_tag)
-            self._parameters.RemoveObserver(self._observer)
+        self.suspend()
         self._parameters = parameters
         if parameters is None:
             self._segment_section.masking.observe(None)
@@ -124,14 +121,17 @@ class Panel:
             return
         self._gui_tag = parameters.connectGui(self._ui)
         self._observer = parameters.AddObserver(vtk.vtkCommand.ModifiedEvent, self._on_modified)
-        self.apply()
+        self._apply()
 
-    def apply(self) -> None:
+    def suspend(self) -> None:
+        """Bind no parameter node for a while; what runs goes on."""
+        if self._parameters is not None:
+            self._parameters.disconnectGui(self._gui_tag)
+            self._parameters.RemoveObserver(self._observer)
+            self._parameters = None
+
+    def _apply(self) -> None:
         """Bring the controllers to what the parameter node says, and show it."""
-        parameters = self._parameters
-        # While a scene is read nodes are there before what they refer to.
-        if parameters is None or slicer.mrmlScene.IsBatchProcessing():
-            return
         editor = segment_editor_node()
         self._controllers.segment.set_editor_node(editor)
         self._segment_section.masking.observe(editor)
@@ -141,8 +141,7 @@ class Panel:
         self._features_section.load_parameters()
 
     def _on_modified(self, _caller: Any, _event: str) -> None:
-        if not slicer.mrmlScene.IsBatchProcessing():
-            self._follow()
+        self._follow()
 
     def _follow(self) -> None:
         """Hand volume, segmentation and switches on; what they have already changes nothing."""
