@@ -31,7 +31,10 @@ def test_parts_are_written_and_read(a_mask, extent):
     change = np.random.default_rng(2).random(extent.shape) < 0.5
     expected = a_mask.copy()
     expected[extent.slices] = change
-    difference = bits.put(extent, change)
+    put = bits.put(extent, change)
+    difference = put.difference
+    assert put.joined == (expected & ~a_mask).sum()
+    assert put.left == (a_mask & ~expected).sum()
     np.testing.assert_array_equal(bits.get(whole), expected)
     np.testing.assert_array_equal(bits.get(extent), change)
     np.testing.assert_array_equal(difference.mask(), expected ^ a_mask)
@@ -43,7 +46,7 @@ def test_parts_are_written_and_read(a_mask, extent):
 def test_writing_the_same_changes_nothing(a_mask):
     bits = BitMask(SHAPE)
     bits.put(Extent.whole(SHAPE), a_mask)
-    assert bits.put(EXTENTS[1], a_mask[EXTENTS[1].slices]).empty
+    assert bits.put(EXTENTS[1], a_mask[EXTENTS[1].slices]).difference.empty
 
 
 def test_the_bounding_extent_holds_all_voxels():

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+import numpy.typing as npt
 
 from VoxelFeatLib.imaging.aliases import Mask, Triple
 from VoxelFeatLib.segmenting.extent import Extent
 from VoxelFeatLib.segmenting.history import PackedMask
+
+
+@dataclass(frozen=True)
+class Put:
+    """What writing a part of a mask changed.
+
+    Attributes:
+        difference: The voxels that are not as before, on the whole mask's grid.
+        joined: How many became set.
+        left: How many are set no more.
+    """
+
+    difference: PackedMask
+    joined: int
+    left: int
 
 
 class BitMask:
@@ -30,23 +48,22 @@ class BitMask:
         width = extent.stop_kji[2] - extent.start_kji[2]
         return np.ascontiguousarray(bits[:, :, shift : shift + width]).view(bool)
 
-    def put(self, extent: Extent, mask: Mask) -> PackedMask:
-        """Set the voxels of an extent.
+    def put(self, extent: Extent, mask: Mask) -> Put:
+        """Set the voxels of an extent; returns what that changed.
 
         Args:
             extent: Which voxels.
             mask: (k, j, i) of the extent's shape.
-
-        Returns:
-            The voxels that are not as before, on the whole mask's grid.
         """
         rows, first, last, shift = self._rows(extent)
         bits = np.unpackbits(rows[:, :, first:last], axis=2).view(bool)
         part = bits[:, :, shift : shift + mask.shape[2]]
-        difference = _at(PackedMask.of(part ^ mask), extent, self.shape_kji)
+        changed = part ^ mask
+        total, joined = int(np.count_nonzero(changed)), int(np.count_nonzero(changed & mask))
+        difference = _at(PackedMask.of(changed), extent, self.shape_kji)
         part[:] = mask
         rows[:, :, first:last] = np.packbits(bits, axis=2)
-        return difference
+        return Put(difference, joined, total - joined)
 
     def toggle(self, difference: PackedMask) -> Extent:
         """Flip the voxels of a difference and return the extent around them."""
@@ -59,7 +76,7 @@ class BitMask:
         return extent
 
     def bounding_extent(self) -> Extent:
-        """Return the extent around all set voxels, to whole bytes along i; empty if there is none."""
+        """Return the extent around all set voxels, to whole bytes along i; empty without any."""
         used = [self._bytes.any(axis=axes) for axes in ((1, 2), (0, 2), (0, 1))]
         if not used[0].any():
             return Extent((0, 0, 0), (0, 0, 0))
@@ -69,12 +86,17 @@ class BitMask:
         start[2], stop[2] = start[2] * 8, min(stop[2] * 8, self.shape_kji[2])
         return Extent.of(start, stop)
 
+    def packed(self) -> PackedMask | None:
+        """Return the set voxels in one piece; None when there is none."""
+        extent = self.bounding_extent()
+        return _at(PackedMask.of(self.get(extent)), extent, self.shape_kji) if extent.size else None
+
     @property
     def voxels(self) -> int:
         """Number of set voxels."""
         return int(np.bitwise_count(self._bytes).sum(dtype=np.int64))
 
-    def _rows(self, extent: Extent) -> tuple[np.ndarray[tuple[int, int, int], np.dtype[np.uint8]], int, int, int]:
+    def _rows(self, extent: Extent) -> tuple[npt.NDArray[np.uint8], int, int, int]:
         k, j, i = extent.slices
         first = i.start // 8
         return self._bytes[k, j], first, -(-i.stop // 8), i.start - 8 * first

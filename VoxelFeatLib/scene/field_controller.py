@@ -227,6 +227,7 @@ class FieldController:
             on_event=lambda event: parts.append(event["data"]),
             on_reply=finish,
             on_error=lambda error: done(field_status.sentence(error)),
+            on_repeat=parts.clear,
         )
 
     def _fitted(self, reply: dict[str, Any]) -> None:

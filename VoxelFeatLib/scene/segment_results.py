@@ -10,11 +10,11 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from VoxelFeatLib.imaging.aliases import Mask, Position, Triple
+from VoxelFeatLib.imaging.aliases import Position, Triple
 from VoxelFeatLib.scene.bit_mask import BitMask
 from VoxelFeatLib.segmenting.extent import Extent
 from VoxelFeatLib.segmenting.history import PackedMask
-from VoxelFeatLib.worker.protocol import Message, pack_mask, unpack_mask
+from VoxelFeatLib.worker.protocol import Message, pack_mask
 
 Positions = tuple[Position, ...]
 
@@ -28,6 +28,11 @@ class SegmentClicks:
 
     def __bool__(self) -> bool:
         return bool(self.positive or self.negative)
+
+    @property
+    def count(self) -> int:
+        """How many they are."""
+        return len(self.positive) + len(self.negative)
 
     def to_wire(self) -> Message:
         """Return them as a message carries them."""
@@ -90,11 +95,6 @@ class SegmentResult:
             }
         return None
 
-    def take(self, wire: Message) -> tuple[Extent, Mask, PackedMask]:
-        """Accept one final chunk; returns its extent, its mask and what it changed."""
-        extent, mask = unpack_mask(wire)
-        return extent, mask, self.mask.put(extent, mask)
-
     def toggle(self, difference: PackedMask) -> Extent:
         """Flip voxels, as undo and redo do; the worker does not know what comes out."""
         self.key = ""
@@ -104,20 +104,6 @@ class SegmentResult:
 def new_key() -> str:
     """Return a key that no mask has had, in any session."""
     return uuid.uuid4().hex
-
-
-def difference_ml(differences: list[PackedMask], mask: BitMask, voxel_ml: float) -> tuple[float, float]:
-    """Return millilitres that joined and that left a mask, given the mask after the change."""
-    joined = left = 0
-    for difference in differences:
-        if difference.empty:
-            continue
-        extent = Extent(difference.start_kji, difference.stop_kji)
-        part = PackedMask(extent.shape, (0, 0, 0), extent.shape, difference.bits).mask()
-        now = int((mask.get(extent) & part).sum())
-        joined += now
-        left += int(part.sum()) - now
-    return joined * voxel_ml, left * voxel_ml
 
 
 def message_segments(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from VoxelFeatLib.scene.signal import Signal
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from VoxelFeatLib.worker.transport import Transport
 
 Message = Mapping[str, Any]
-OnMessage = Callable[[dict[str, Any]], None]
-Parts = Callable[[], Iterable[bytes | memoryview]]
 
 
 class WorkerLink:
@@ -88,44 +86,23 @@ class WorkerLink:
             self._client.stop()
 
     def request(
-        self,
-        kind: str,
-        arguments: Mapping[str, Any] | None = None,
-        *,
-        payload: Parts | None = None,
-        masks: Callable[[str], dict[str, Any] | None] | None = None,
-        on_event: OnMessage | None = None,
-        on_reply: OnMessage | None = None,
-        on_error: OnMessage | None = None,
-        repeat: bool = True,
+        self, kind: str, arguments: Message | None = None, **options: Any
     ) -> Request | None:
         """Ask the worker for something; None, and an error of code "not_started", if it cannot be.
 
         Args:
             kind: The request's type.
             arguments: Its arguments.
-            payload: Makes the parts that follow it.
-            masks: Returns the wire form of a mask that the worker does not know any more.
-            on_event: Called with every event.
-            on_reply: Called with the result.
-            on_error: Called with code, message and hint instead.
-            repeat: Whether to ask again after the worker has died.
+            options: As `Client.request` takes them: payload, masks, on_event, on_reply, on_error,
+                on_repeat, repeat.
         """
         client = self._ready_client()
         if client is None:
+            on_error = options.get("on_error")
             if on_error is not None:
                 on_error({"code": "not_started", "message": self._message, "hint": ""})
             return None
-        return client.request(
-            kind,
-            dict(arguments or {}),
-            payload=payload,
-            masks=masks,
-            on_event=on_event,
-            on_reply=on_reply,
-            on_error=on_error,
-            repeat=repeat,
-        )
+        return client.request(kind, dict(arguments or {}), **options)
 
     def close(self) -> None:
         """End the worker and forget who listened."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -130,3 +130,12 @@ class History(Generic[EntryT]):
     def undone(self) -> Iterator[EntryT]:
         """Iterate over what can be redone."""
         return iter(self._undone)
+
+    def done(self) -> Iterator[EntryT]:
+        """Iterate over what can be undone, the newest first."""
+        return reversed(self._done)
+
+    def drop(self, unwanted: Callable[[EntryT], bool]) -> None:
+        """Forget entries, done and undone ones."""
+        self._done = deque(entry for entry in self._done if not unwanted(entry))
+        self._undone = [entry for entry in self._undone if not unwanted(entry)]

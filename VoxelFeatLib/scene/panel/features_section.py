@@ -94,7 +94,7 @@ class FeaturesSection:
     def _on_opacity(self, value: float) -> None:
         self._overlay.set_opacity(float(value))
 
-    def _watch_cursor(self, on: bool) -> None:  # noqa: FBT001
+    def _watch_cursor(self, on: bool) -> None:
         if not on and self._crosshair is not None:
             node, tag = self._crosshair
             node.RemoveObserver(tag)

@@ -121,7 +121,7 @@ class WorkerSection:
             else:
                 self._link.restart()
 
-    def _on_show_log(self, checked: bool) -> None:  # noqa: FBT001
+    def _on_show_log(self, checked: bool) -> None:
         self._ui.logView.visible = checked
         if checked:
             self._show_log()

@@ -1,0 +1,222 @@
+"""Pictures shown on the planes of slice views, as the views' foreground."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import slicer
+import vtk
+from vtk.util import numpy_support
+
+from VoxelFeatLib.imaging.aliases import FloatArray
+from VoxelFeatLib.scene.volume_nodes import vtk_matrix
+from VoxelFeatLib.worker.protocol import Plane
+
+Picture = npt.NDArray[np.uint8]
+
+_CLASSES = {1: "vtkMRMLScalarVolumeNode", 3: "vtkMRMLVectorVolumeNode"}
+_DISPLAY_CLASSES = {1: "vtkMRMLScalarVolumeDisplayNode", 3: "vtkMRMLVectorVolumeDisplayNode"}
+# Likeness from 0 to 1: dark blue, red, yellow; told apart without hue, too.
+_COLORS = (
+    (0.05, 0.03, 0.30),
+    (0.45, 0.05, 0.55),
+    (0.85, 0.25, 0.35),
+    (1.0, 0.65, 0.1),
+    (1, 1, 0.6),
+)
+
+
+@dataclass(eq=False)
+class _Shown:
+    """A picture in a view, and what the view showed before."""
+
+    node: Any
+    composite: Any
+    foreground: str | None
+    opacity: float
+
+    @property
+    def visible(self) -> bool:
+        """Whether the view still shows it: the user may have chosen another foreground."""
+        return bool(self.composite.GetForegroundVolumeID() == self.node.GetID())
+
+
+class SliceOverlays:
+    """Shows one picture a slice view; nothing of it is saved with the scene.
+
+    Each picture is the foreground of its view. While a scene is saved the views have what they
+    had before. Where the user chooses another foreground meanwhile, that one stays.
+
+    Args:
+        volume_node: The volume in whose own space the planes are given.
+    """
+
+    def __init__(self, volume_node: Any) -> None:
+        self._volume_node = volume_node
+        self._scene = volume_node.GetScene()
+        self._shown: dict[str, _Shown] = {}
+        self._hidden: list[_Shown] = []
+        self._colors: Any = None
+        self._observers = [
+            self._scene.AddObserver(self._scene.StartSaveEvent, self._before_saving),
+            self._scene.AddObserver(self._scene.EndSaveEvent, self._after_saving),
+        ]
+
+    def show(self, slice_node: Any, plane: Plane, picture: Picture, opacity: float = 0.5) -> bool:
+        """Show a picture in a slice view, in place of the one before.
+
+        Args:
+            slice_node: The view's vtkMRMLSliceNode.
+            plane: Where the pixels are, in the volume's own space.
+            picture: (rows, columns) of likeness, 255 the most, or (rows, columns, 3) of colours;
+                0 and black are left out.
+            opacity: 0 to 1.
+
+        Returns:
+            Whether it can be seen: not in a view without layers, nor where the user has chosen
+            another foreground in the meantime.
+        """
+        name = slice_node.GetLayoutName()
+        components = picture.shape[2] if picture.ndim == 3 else 1
+        shown = self._shown.get(name)
+        if shown is not None and shown.node.GetScene() is None:
+            del self._shown[name]  # the node was deleted by others
+            shown = None
+        if (shown is not None and not shown.node.IsA(_CLASSES[components])) or (
+            shown is not None and components == 1 and shown.node.IsA(_CLASSES[3])
+        ):
+            self.remove(slice_node)
+            shown = None
+        if shown is None:
+            composite = slicer.vtkMRMLSliceLogic.GetSliceCompositeNode(self._scene, name)
+            if composite is None:
+                return False
+            node = self._new_node(f"VoxelFeat overlay {name}", components)
+            shown = _Shown(
+                node, composite, composite.GetForegroundVolumeID(), composite.GetForegroundOpacity()
+            )
+            self._shown[name] = shown
+            _fill(node, plane, picture)
+            composite.SetForegroundVolumeID(node.GetID())
+        else:
+            _fill(shown.node, plane, picture)
+        shown.node.SetAndObserveTransformNodeID(self._volume_node.GetTransformNodeID())
+        if shown.visible:
+            shown.composite.SetForegroundOpacity(opacity)
+        return shown.visible
+
+    def set_opacity(self, opacity: float) -> None:
+        """Set how much the pictures cover, 0 to 1."""
+        for shown in self._shown.values():
+            if shown.visible:
+                shown.composite.SetForegroundOpacity(opacity)
+
+    def remove(self, slice_node: Any = None) -> None:
+        """Take away a view's picture, or all; the views get back what they showed before."""
+        names = list(self._shown) if slice_node is None else [slice_node.GetLayoutName()]
+        for name in names:
+            shown = self._shown.pop(name, None)
+            if shown is None:
+                continue
+            self._restore(shown)
+            display = shown.node.GetDisplayNode()
+            for node in (shown.node, display):
+                if node is not None and node.GetScene() is not None:
+                    self._scene.RemoveNode(node)
+
+    def close(self) -> None:
+        """Take everything away, for good."""
+        self.remove()
+        for tag in self._observers:
+            self._scene.RemoveObserver(tag)
+        self._observers.clear()
+        if self._colors is not None and self._colors.GetScene() is not None:
+            self._scene.RemoveNode(self._colors)
+        self._colors = None
+
+    @staticmethod
+    def _restore(shown: _Shown) -> None:
+        if shown.composite.GetScene() is not None and shown.visible:
+            shown.composite.SetForegroundVolumeID(shown.foreground)
+            shown.composite.SetForegroundOpacity(shown.opacity)
+
+    def _before_saving(self, *_: object) -> None:
+        self._hidden = [shown for shown in self._shown.values() if shown.visible]
+        opacities = [shown.composite.GetForegroundOpacity() for shown in self._hidden]
+        for shown in self._hidden:
+            self._restore(shown)
+        self._opacities = opacities
+
+    def _after_saving(self, *_: object) -> None:
+        for shown, opacity in zip(self._hidden, self._opacities, strict=True):
+            if shown in self._shown.values():
+                shown.composite.SetForegroundVolumeID(shown.node.GetID())
+                shown.composite.SetForegroundOpacity(opacity)
+        self._hidden = []
+
+    def _new_node(self, name: str, components: int) -> Any:
+        node = self._hidden_node(_CLASSES[components], name)
+        display = self._hidden_node(_DISPLAY_CLASSES[components], f"{name} display")
+        display.AutoWindowLevelOff()
+        display.SetWindowLevel(255, 127.5)
+        display.SetThreshold(1, 255)
+        display.ApplyThresholdOn()
+        if components == 1:
+            display.SetAndObserveColorNodeID(self._color_node().GetID())
+        node.SetAndObserveDisplayNodeID(display.GetID())
+        return node
+
+    def _color_node(self) -> Any:
+        if self._colors is None or self._colors.GetScene() is None:
+            node = slicer.vtkMRMLColorTableNode()
+            node.SetTypeToUser()
+            node.SetNumberOfColors(256)
+            places = np.linspace(0, 1, len(_COLORS))
+            for entry in range(256):
+                color = [np.interp(entry / 255, places, channel) for channel in zip(*_COLORS)]
+                node.SetColor(entry, f"{entry}", *color, 1.0)
+            node.GetLookupTable().SetTableRange(0, 255)
+            self._colors = self._added(node, "VoxelFeat likeness")
+        return self._colors
+
+    def _hidden_node(self, class_name: str, name: str) -> Any:
+        return self._added(getattr(slicer, class_name)(), name)
+
+    def _added(self, node: Any, name: str) -> Any:
+        node.SetName(name)
+        node.SetHideFromEditors(True)
+        node.SetSaveWithScene(False)
+        return self._scene.AddNode(node)
+
+
+def _fill(node: Any, plane: Plane, picture: Picture) -> None:
+    """Put a picture into a volume node one voxel thick, in place where the size is the same."""
+    modified = node.StartModify()
+    components = picture.shape[2] if picture.ndim == 3 else 1
+    image = node.GetImageData()
+    size = (plane.columns, plane.rows, 1)
+    if image is None or image.GetDimensions() != size:
+        image = vtk.vtkImageData()
+        image.SetDimensions(*size)
+        image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, components)
+        node.SetAndObserveImageData(image)
+    scalars = image.GetPointData().GetScalars()
+    voxels = numpy_support.vtk_to_numpy(scalars).reshape(plane.rows, plane.columns, components)
+    voxels[:] = picture.reshape(plane.rows, plane.columns, components)
+    node.SetIJKToRASMatrix(vtk_matrix(_ijk_to_ras(plane)))
+    scalars.Modified()
+    image.Modified()
+    node.EndModify(modified)
+
+
+def _ijk_to_ras(plane: Plane) -> FloatArray:
+    right, down = np.array(plane.right_mm), np.array(plane.down_mm)
+    across = np.cross(right, down)
+    matrix = np.eye(4)
+    # As thick as a pixel is large: the view's plane stays inside, whatever is rounded.
+    across *= np.sqrt(np.linalg.norm(right) * np.linalg.norm(down)) / np.linalg.norm(across)
+    matrix[:3] = np.column_stack([right, down, across, plane.origin_ras])
+    return matrix
