@@ -12,7 +12,7 @@ def main() -> None:
     # spinning hold up the very work they wait for, and a fit takes many times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if sys.argv[1:] == ["worker"]:
-        from VoxelFeatLib.worker.server import main as work  # noqa: PLC0415 - loads fast
+        from VoxelFeatLib.worker.server.server import main as work  # noqa: PLC0415 - loads fast
 
         sys.exit(work())
     from VoxelFeatLib.cli.app import main as run  # noqa: PLC0415 - loads typer and rich

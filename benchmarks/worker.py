@@ -28,8 +28,8 @@ from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.segmenting.clicks import Click
 from VoxelFeatLib.segmenting.extent import Extent
 from VoxelFeatLib.segmenting.session import Session
-from VoxelFeatLib.worker.client import Client
-from VoxelFeatLib.worker.client_calls import Loop, call
+from VoxelFeatLib.worker.client.calls import Loop, call
+from VoxelFeatLib.worker.client.client import Client
 from VoxelFeatLib.worker.protocol import extent_to_wire
 
 # Where a click changes three slices; the first is not counted: caches are empty then.

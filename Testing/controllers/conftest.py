@@ -18,7 +18,7 @@ from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.phantom import Phantom, make_phantom
 from VoxelFeatLib.scene.field_controller import FieldController
 from VoxelFeatLib.scene.worker_link import WorkerLink
-from VoxelFeatLib.worker.transport import SubprocessTransport
+from VoxelFeatLib.worker.client.transport import SubprocessTransport
 
 
 class Loop:

@@ -75,7 +75,7 @@ class Module:
 def is_torch_free(name: str) -> bool:
     """Whether Slicer's own process imports this module."""
     return name in {"", "errors", "worker", *TORCH_FREE_SEGMENTING} or name.startswith(
-        ("imaging", "scene", "worker.protocol", "worker.client", "worker.transport")
+        ("imaging", "scene", "worker.protocol", "worker.framing", "worker.client")
     )
 
 

@@ -14,7 +14,7 @@ import pytest
 import VoxelFeatLib
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.volume import Volume
-from VoxelFeatLib.worker.client import Client
+from VoxelFeatLib.worker.client.client import Client
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the launcher is a shell script")
 

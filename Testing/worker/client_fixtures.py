@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 
-from VoxelFeatLib.worker import protocol
-from VoxelFeatLib.worker.client import Client
+from VoxelFeatLib.worker import framing, protocol
+from VoxelFeatLib.worker.client.client import Client
 
 
 class ScriptedWorker:
@@ -22,7 +22,7 @@ class ScriptedWorker:
     def start(self, on_bytes, on_log, on_exit) -> None:
         self.running = True
         self._on_bytes, self.log, self._on_exit = on_bytes, on_log, on_exit
-        self._decoder = protocol.Decoder()
+        self._decoder = framing.Decoder()
 
     def write(self, data) -> None:
         self.pending_bytes += len(data)
@@ -42,7 +42,7 @@ class ScriptedWorker:
 
     def say(self, *messages: dict) -> None:
         """Several messages in one piece of bytes."""
-        self._on_bytes(b"".join(protocol.encode(message) for message in messages))
+        self._on_bytes(b"".join(framing.encode(message) for message in messages))
 
     def exit(self, code: int | None, reason: str = "") -> None:
         self.running = False

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from VoxelFeatLib.imaging.volume import Volume
-from VoxelFeatLib.worker import protocol
-from VoxelFeatLib.worker.server import Server
+from VoxelFeatLib.worker import framing, protocol
+from VoxelFeatLib.worker.server.server import Server
 
 SHAPE = (12, 28, 32)
 # Of two balls, k, j, i.
@@ -125,7 +125,7 @@ class Process(Talk):
             thread.start()
 
     def _read(self) -> None:
-        decoder = protocol.Decoder()
+        decoder = framing.Decoder()
         banner = self.child.stdout.read(len(protocol.GREETING))
         assert banner == protocol.GREETING
         while data := os.read(self.child.stdout.fileno(), 1 << 20):
@@ -138,7 +138,7 @@ class Process(Talk):
         self.log = self.child.stderr.read()
 
     def send(self, message: dict) -> None:
-        self.write(protocol.encode(message))
+        self.write(framing.encode(message))
 
     def write(self, data: bytes) -> None:
         self.child.stdin.write(data)

@@ -6,9 +6,9 @@ import pytest
 from Testing.worker.client_fixtures import Answer, Desk
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.segmenting.extent import Extent
-from VoxelFeatLib.worker import protocol
-from VoxelFeatLib.worker.client import Client, WorkerError
-from VoxelFeatLib.worker.client_calls import call
+from VoxelFeatLib.worker import framing, protocol
+from VoxelFeatLib.worker.client.calls import call
+from VoxelFeatLib.worker.client.client import Client, WorkerError
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_messages_that_belong_to_nothing_are_ignored(a_desk) -> None:
 
 def test_a_request_too_large_for_a_message_fails_alone(a_desk, monkeypatch) -> None:
     a_desk.ready()
-    monkeypatch.setattr(protocol, "MAX_MESSAGE", 100)
+    monkeypatch.setattr(framing, "MAX_MESSAGE", 100)
     answer = a_desk.ask("query", {"ras": "x" * 200})
     assert answer.errors == []  # not from within the asker's own call
     a_desk.clock.pass_time()
@@ -477,7 +477,7 @@ def test_a_worker_that_keeps_dying_is_not_started_for_ever(a_desk) -> None:
 
 def test_crashes_long_ago_do_not_count(a_desk, monkeypatch) -> None:
     seconds = iter(range(0, 1000, 30))
-    monkeypatch.setattr("VoxelFeatLib.worker.client.monotonic", lambda: next(seconds))
+    monkeypatch.setattr("VoxelFeatLib.worker.client.client.monotonic", lambda: next(seconds))
     a_desk.ready()
     for _ in range(9):
         a_desk.worker.exit(1)
@@ -495,7 +495,7 @@ def test_a_new_worker_that_dies_while_it_starts_is_one_more_crash(a_desk) -> Non
     assert len(answer.replies) == 1  # it had died but once at the query
 
 
-@pytest.mark.parametrize("rubbish", [b"\xc1", b"Traceback", protocol.encode({}) + b"\x93\x01"])
+@pytest.mark.parametrize("rubbish", [b"\xc1", b"Traceback", framing.encode({}) + b"\x93\x01"])
 def test_rubbish_is_a_crash(a_desk, rubbish) -> None:
     a_desk.ready()
     answer = a_desk.ask("query")
@@ -510,7 +510,7 @@ def test_rubbish_is_a_crash(a_desk, rubbish) -> None:
 def test_an_answer_just_before_rubbish_counts(a_desk) -> None:
     a_desk.ready()
     answer = a_desk.ask("query")
-    a_desk.worker.print(protocol.encode({"id": answer.request.id, "ok": True}) + b"\xc1")
+    a_desk.worker.print(framing.encode({"id": answer.request.id, "ok": True}) + b"\xc1")
     assert len(answer.replies) == 1
 
 

@@ -24,8 +24,8 @@ from VoxelFeatLib.fitting.presets import GridSettings, preset_named
 from VoxelFeatLib.imaging.phantom import Phantom, make_phantom
 from VoxelFeatLib.segmenting.extent import Extent
 from VoxelFeatLib.worker import protocol
-from VoxelFeatLib.worker.client import Client, WorkerError
-from VoxelFeatLib.worker.client_calls import Loop, call
+from VoxelFeatLib.worker.client.calls import Loop, call
+from VoxelFeatLib.worker.client.client import Client, WorkerError
 
 pytestmark = [
     pytest.mark.slow,
@@ -254,7 +254,7 @@ def test_killed_in_the_middle_of_a_reply_it_is_sent_again_whole(a_bench, monkeyp
         # We take no more than the first piece, and the pipe holds less than the rest.
         transport = a_bench.loop._transport
         with monkeypatch.context() as patch:
-            patch.setattr("VoxelFeatLib.worker.transport._MOST_UNREAD", 1)
+            patch.setattr("VoxelFeatLib.worker.client.transport._MOST_UNREAD", 1)
             end = time.monotonic() + 20
             while not transport._unread:
                 assert time.monotonic() < end
@@ -370,8 +370,8 @@ def test_the_death_of_the_parent_ends_a_busy_worker(an_environment, tmp_path) ->
     script = tmp_path / "parent.py"
     script.write_text(
         "import sys, time\n"
-        "from VoxelFeatLib.worker.client import Client\n"
-        "from VoxelFeatLib.worker.client_calls import Loop, call\n"
+        "from VoxelFeatLib.worker.client.client import Client\n"
+        "from VoxelFeatLib.worker.client.calls import Loop, call\n"
         "from VoxelFeatLib.imaging.phantom import make_phantom\n"
         "loop = Loop([sys.executable, '-m', 'VoxelFeatLib', 'worker'])\n"
         "client = Client(loop.make_transport, schedule=loop.schedule)\n"

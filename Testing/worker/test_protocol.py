@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from VoxelFeatLib.segmenting.extent import Extent
-from VoxelFeatLib.worker import protocol
-from VoxelFeatLib.worker.protocol import BadMessageError, Decoder, Plane, ProtocolError
+from VoxelFeatLib.worker import framing, protocol
+from VoxelFeatLib.worker.framing import Decoder
+from VoxelFeatLib.worker.protocol import BadMessageError, Plane, ProtocolError
 
 MESSAGES = [
     {"id": 1, "type": "hello", "protocol": 1},
@@ -19,7 +20,7 @@ MESSAGES = [
 
 @pytest.mark.parametrize("size", [1, 7, 65536, 1 << 30])
 def test_messages_come_out_as_they_went_in_however_the_stream_is_cut(size: int) -> None:
-    stream = b"".join(map(protocol.encode, MESSAGES))
+    stream = b"".join(map(framing.encode, MESSAGES))
     decoder, received = Decoder(), []
     for first in range(0, len(stream), size):
         received += decoder.feed(stream[first : first + size])
@@ -29,7 +30,7 @@ def test_messages_come_out_as_they_went_in_however_the_stream_is_cut(size: int) 
 
 def test_a_message_cut_off_is_pending() -> None:
     decoder = Decoder()
-    whole, cut = map(protocol.encode, MESSAGES[:2])
+    whole, cut = map(framing.encode, MESSAGES[:2])
     assert list(decoder.feed(whole + cut[:-5])) == MESSAGES[:1]
     assert decoder.pending_bytes == len(cut) - 5
 
@@ -49,7 +50,7 @@ def test_a_message_cut_off_is_pending() -> None:
     ],
 )
 def test_rubbish_is_refused_but_what_came_before_is_kept(rubbish: bytes) -> None:
-    received = Decoder().feed(protocol.encode(MESSAGES[0]) + rubbish)
+    received = Decoder().feed(framing.encode(MESSAGES[0]) + rubbish)
     assert next(received) == MESSAGES[0]
     with pytest.raises(ProtocolError):
         next(received)
@@ -75,7 +76,7 @@ def test_many_small_values_cannot_make_an_oversized_message_either() -> None:
 
 def test_an_oversized_message_is_not_sent() -> None:
     with pytest.raises(ProtocolError, match="in parts"):
-        protocol.encode({"data": bytes(protocol.MAX_MESSAGE)})
+        framing.encode({"data": bytes(protocol.MAX_MESSAGE)})
 
 
 @pytest.mark.parametrize("length", [0, 1, protocol.PART_BYTES, 2 * protocol.PART_BYTES + 3])

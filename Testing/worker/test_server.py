@@ -22,10 +22,11 @@ from VoxelFeatLib.segmenting.samples import samples_at
 from VoxelFeatLib.segmenting.session import Session
 from VoxelFeatLib.segmenting.similarity import similarity
 from VoxelFeatLib.segmenting.statistics import FeatureStatistics
-from VoxelFeatLib.worker import protocol, segmenting
-from VoxelFeatLib.worker.failures import Refused
-from VoxelFeatLib.worker.masks import Kept, MaskStore
+from VoxelFeatLib.worker import protocol
 from VoxelFeatLib.worker.protocol import Plane, pack_mask, unpack_mask
+from VoxelFeatLib.worker.server import segmenting
+from VoxelFeatLib.worker.server.failures import Refused
+from VoxelFeatLib.worker.server.masks import Kept, MaskStore
 
 LEFT, RIGHT = CENTRES
 SLICE = [6, 0, 0, 7, *SHAPE[1:]]
@@ -485,7 +486,7 @@ def test_a_defect_is_told_in_a_sentence_and_logged(
     an_open_server: InProcess, a_scan: Volume, monkeypatch, caplog
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("VoxelFeatLib.worker.seeing.samples_at", lambda *_: 1 / 0)
+        patch.setattr("VoxelFeatLib.worker.server.seeing.samples_at", lambda *_: 1 / 0)
         reply = an_open_server.call("query", ras=at(a_scan, LEFT))
     assert code(reply) == "internal"
     assert "ZeroDivisionError" in caplog.text
@@ -496,7 +497,7 @@ def test_a_missing_package_is_named(an_open_server: InProcess, a_scan: Volume, m
     def missing(*_):
         raise ModuleNotFoundError("No module named 'skimage'")
 
-    monkeypatch.setattr("VoxelFeatLib.worker.seeing.samples_at", missing)
+    monkeypatch.setattr("VoxelFeatLib.worker.server.seeing.samples_at", missing)
     reply = an_open_server.call("query", ras=at(a_scan, LEFT))
     assert code(reply) == "internal"
     assert reply["error"]["message"] == "The worker lacks a package: No module named 'skimage'."
@@ -548,7 +549,7 @@ def test_memory_that_stays_short_is_reported(
 ) -> None:
     asked = {"segment": "a", "segments": [clicks("a", at(a_scan, LEFT))], "result": "1"}
     with monkeypatch.context() as patch:
-        patch.setattr("VoxelFeatLib.worker.segmenting.answer", fails(9, MemoryError(), None))
+        patch.setattr("VoxelFeatLib.worker.server.segmenting.answer", fails(9, MemoryError(), None))
         reply = an_open_server.call("segment", **asked)
     assert code(reply) == "out_of_memory"
     assert reply["error"]["hint"]

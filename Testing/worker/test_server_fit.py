@@ -15,7 +15,7 @@ from VoxelFeatLib.field.files import load_field, read_header
 from VoxelFeatLib.fitting.fitter import Fitter
 from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.segmenting.samples import samples_at
-from VoxelFeatLib.worker import cache, fitting, workspace
+from VoxelFeatLib.worker.server import cache, fitting, workspace
 
 LEFT, RIGHT = CENTRES
 

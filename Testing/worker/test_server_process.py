@@ -8,7 +8,7 @@ import numpy as np
 
 from Testing.worker.server_fixtures import CENTRES, Process, at, clicks
 from VoxelFeatLib.imaging.volume import Volume
-from VoxelFeatLib.worker import protocol
+from VoxelFeatLib.worker import framing, protocol
 
 
 def test_a_click_through_the_pipes_and_a_clean_end(
@@ -61,7 +61,7 @@ def test_an_oversized_message_gets_an_error_and_a_clean_exit(a_process: Process)
 
 def test_a_message_cut_off_ends_it_cleanly(a_process: Process) -> None:
     a_process.call("hello", protocol=1)
-    a_process.write(protocol.encode({"id": 9, "type": "query", "ras": [[0, 0, 0]]})[:-4])
+    a_process.write(framing.encode({"id": 9, "type": "query", "ras": [[0, 0, 0]]})[:-4])
     assert a_process.end() == 0
     assert b"Traceback" not in a_process.log
 
@@ -83,7 +83,7 @@ def test_what_libraries_print_goes_to_the_log() -> None:
     """By print, by the C library's stdout and by a child process; the protocol stays clean."""
     noisy = """
 import os, subprocess, sys
-from VoxelFeatLib.worker import machine, server
+from VoxelFeatLib.worker.server import machine, server
 plain = machine.hello
 def hello(request):
     print("from print")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import psutil
 import pytest
 
-from VoxelFeatLib.worker.transport import SubprocessTransport
+from VoxelFeatLib.worker.client.transport import SubprocessTransport
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="children here are POSIX scripts")
 
@@ -129,7 +129,7 @@ def test_what_the_child_does_not_take_is_pending_and_told_when_it_does(a_child) 
 
 
 def test_unread_output_makes_the_child_wait_and_loses_nothing(a_child, monkeypatch) -> None:
-    monkeypatch.setattr("VoxelFeatLib.worker.transport._MOST_UNREAD", 1 << 20)
+    monkeypatch.setattr("VoxelFeatLib.worker.client.transport._MOST_UNREAD", 1 << 20)
     script = "import os\nfor n in range(8): os.write(1, bytes([n]) * (1 << 20))"
     child = a_child(script)
     time.sleep(0.5)

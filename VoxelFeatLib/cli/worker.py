@@ -21,6 +21,6 @@ def worker() -> None:
     if sys.stdin.isatty():
         raise InputError("The worker speaks to programs; `voxelfeat --help` lists what is for you.")
 
-    from VoxelFeatLib.worker.server import main
+    from VoxelFeatLib.worker.server.server import main
 
     raise typer.Exit(main())

@@ -23,7 +23,7 @@ import VoxelFeatLib
 from VoxelFeatLib.errors import InputError
 
 if TYPE_CHECKING:
-    from VoxelFeatLib.worker.transport import OnBytes, OnExit, OnLog
+    from VoxelFeatLib.worker.client.transport import OnBytes, OnExit, OnLog
 
 # Milliseconds: for a worker to end by itself when its stdin is closed, and for a kill to be seen.
 _GRACE = 1000

@@ -9,8 +9,8 @@ from VoxelFeatLib.scene.signal import Signal
 
 if TYPE_CHECKING:
     from VoxelFeatLib.scene.timers import Timers
-    from VoxelFeatLib.worker.client import Client, Request
-    from VoxelFeatLib.worker.transport import Transport
+    from VoxelFeatLib.worker.client.client import Client, Request
+    from VoxelFeatLib.worker.client.transport import Transport
 
 Message = Mapping[str, Any]
 
@@ -117,7 +117,7 @@ class WorkerLink:
                 self._set("failed", missing)
                 return None
             # Not before this moment: msgpack may only just have been installed.
-            from VoxelFeatLib.worker.client import Client  # noqa: PLC0415
+            from VoxelFeatLib.worker.client.client import Client  # noqa: PLC0415
 
             self._client = Client(self._make_transport, schedule=self._schedule)
             self._client.on_state.append(self._set)

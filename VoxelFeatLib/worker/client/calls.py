@@ -8,10 +8,10 @@ from itertools import count
 from time import monotonic
 from typing import Any
 
-from VoxelFeatLib.worker.client import Client
-from VoxelFeatLib.worker.client_requests import Masks, OnMessage, Payload, WorkerError
+from VoxelFeatLib.worker.client.client import Client
+from VoxelFeatLib.worker.client.requests import Masks, OnMessage, Payload, WorkerError
+from VoxelFeatLib.worker.client.transport import SubprocessTransport, Transport
 from VoxelFeatLib.worker.protocol import Message
-from VoxelFeatLib.worker.transport import SubprocessTransport, Transport
 
 # Seconds to wait at a time.
 _STEP = 0.1

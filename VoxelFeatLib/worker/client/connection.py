@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from VoxelFeatLib.errors import VoxelFeatError
-from VoxelFeatLib.worker.client_exits import End
-from VoxelFeatLib.worker.client_requests import OnMessage, run_all
-from VoxelFeatLib.worker.protocol import GREETING, Decoder, Message, ProtocolError, encode
-from VoxelFeatLib.worker.transport import OnLog, Transport
+from VoxelFeatLib.worker.client.exits import End
+from VoxelFeatLib.worker.client.requests import OnMessage, run_all
+from VoxelFeatLib.worker.client.transport import OnLog, Transport
+from VoxelFeatLib.worker.framing import Decoder, encode
+from VoxelFeatLib.worker.protocol import GREETING, Message, ProtocolError
 
 # Parts of payloads are written while fewer bytes than this wait in the transport.
 _MOST_PENDING = 8 << 20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from VoxelFeatLib.worker.client_requests import Payload, Request
+from VoxelFeatLib.worker.client.requests import Payload, Request
 from VoxelFeatLib.worker.protocol import Message
 
 # A step that was under way when this many workers died is left out.

@@ -16,10 +16,6 @@ from VoxelFeatLib.segmenting.clicks import Click
 from VoxelFeatLib.segmenting.extent import Chunk, Extent, check_box
 from VoxelFeatLib.segmenting.segment import Wish, check_clicks
 from VoxelFeatLib.segmenting.updating import Correction, Result
-from VoxelFeatLib.worker.arguments import Arguments
-from VoxelFeatLib.worker.failures import with_less
-from VoxelFeatLib.worker.masks import Kept, packed_from_wire
-from VoxelFeatLib.worker.previews import Difference, differences
 from VoxelFeatLib.worker.protocol import (
     BadMessageError,
     Message,
@@ -27,8 +23,12 @@ from VoxelFeatLib.worker.protocol import (
     extent_to_wire,
     pack_mask,
 )
-from VoxelFeatLib.worker.requests import Reporter, Request, Steps
-from VoxelFeatLib.worker.workspace import Model, Workspace
+from VoxelFeatLib.worker.server.arguments import Arguments
+from VoxelFeatLib.worker.server.failures import with_less
+from VoxelFeatLib.worker.server.masks import Kept, packed_from_wire
+from VoxelFeatLib.worker.server.previews import Difference, differences
+from VoxelFeatLib.worker.server.requests import Reporter, Request, Steps
+from VoxelFeatLib.worker.server.workspace import Model, Workspace
 
 # How much smaller the pieces of work are, attempt by attempt, where memory runs out.
 _FRUGALITY = (1, 4, 16)

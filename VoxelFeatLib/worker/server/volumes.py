@@ -9,11 +9,11 @@ import psutil
 
 from VoxelFeatLib.errors import InputError, NotEnoughMemoryError
 from VoxelFeatLib.imaging.volume import VOXEL_TYPES, Modality, Volume, guess_modality
-from VoxelFeatLib.worker.cache import cached_fields
-from VoxelFeatLib.worker.failures import Refused
 from VoxelFeatLib.worker.protocol import TOO_LARGE, BadMessageError, Message, whole_numbers
-from VoxelFeatLib.worker.requests import Reporter, Request
-from VoxelFeatLib.worker.workspace import Workspace
+from VoxelFeatLib.worker.server.cache import cached_fields
+from VoxelFeatLib.worker.server.failures import Refused
+from VoxelFeatLib.worker.server.requests import Reporter, Request
+from VoxelFeatLib.worker.server.workspace import Workspace
 
 
 def close_volume(workspace: Workspace, request: Request) -> Message:  # noqa: ARG001 - a handler

@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from VoxelFeatLib.worker.protocol import Decoder, Message, ProtocolError
+from VoxelFeatLib.worker.framing import Decoder
+from VoxelFeatLib.worker.protocol import Message, ProtocolError
 
 # Payload bytes that may wait; then the pipe fills up and the other side waits.
 _MOST_BYTES = 64 << 20

@@ -15,11 +15,11 @@ from typing import Any, Literal
 
 from VoxelFeatLib.errors import VoxelFeatError
 from VoxelFeatLib.worker import protocol
-from VoxelFeatLib.worker.client_connection import Connection
-from VoxelFeatLib.worker.client_exchange import Exchange
-from VoxelFeatLib.worker.client_exits import End
-from VoxelFeatLib.worker.client_memory import Memory, Step
-from VoxelFeatLib.worker.client_requests import (
+from VoxelFeatLib.worker.client.connection import Connection
+from VoxelFeatLib.worker.client.exchange import Exchange
+from VoxelFeatLib.worker.client.exits import End
+from VoxelFeatLib.worker.client.memory import Memory, Step
+from VoxelFeatLib.worker.client.requests import (
     Masks,
     OnMessage,
     Payload,
@@ -28,8 +28,8 @@ from VoxelFeatLib.worker.client_requests import (
     error_of,
     run_all,
 )
+from VoxelFeatLib.worker.client.transport import Transport
 from VoxelFeatLib.worker.protocol import Message
-from VoxelFeatLib.worker.transport import Transport
 
 __all__ = ["Client", "Request", "State", "WorkerError"]
 

@@ -10,12 +10,12 @@ from typing import IO
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.field.files import load_field, save_field
 from VoxelFeatLib.worker import protocol
-from VoxelFeatLib.worker.cache import described
-from VoxelFeatLib.worker.failures import Refused, free_caches, is_out_of_memory
-from VoxelFeatLib.worker.machine import device_named
 from VoxelFeatLib.worker.protocol import PART_BYTES, Message, in_parts
-from VoxelFeatLib.worker.requests import Request, Steps
-from VoxelFeatLib.worker.workspace import Workspace
+from VoxelFeatLib.worker.server.cache import described
+from VoxelFeatLib.worker.server.failures import Refused, free_caches, is_out_of_memory
+from VoxelFeatLib.worker.server.machine import device_named
+from VoxelFeatLib.worker.server.requests import Request, Steps
+from VoxelFeatLib.worker.server.workspace import Workspace
 
 # No field is larger; what is sent as one is refused beyond.
 _MOST_BYTES = 16 << 30

@@ -13,8 +13,8 @@ from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.imaging.aliases import FloatArray, Position
 from VoxelFeatLib.segmenting.samples import samples_at
 from VoxelFeatLib.worker.protocol import BadMessageError, Message, Plane
-from VoxelFeatLib.worker.requests import Request, Steps
-from VoxelFeatLib.worker.workspace import Model, Workspace
+from VoxelFeatLib.worker.server.requests import Request, Steps
+from VoxelFeatLib.worker.server.workspace import Model, Workspace
 
 # Most positions of one query: its reply stays below the largest message.
 _MOST_POSITIONS = 8192

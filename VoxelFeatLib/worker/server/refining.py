@@ -13,11 +13,11 @@ from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.masks import bounding_box
 from VoxelFeatLib.segmenting.extent import Extent, check_box
 from VoxelFeatLib.segmenting.refinement import RefineProgress, refine_steps
-from VoxelFeatLib.worker.failures import with_less
-from VoxelFeatLib.worker.previews import pieces
 from VoxelFeatLib.worker.protocol import BadMessageError, mask_place, pack_mask, whole_mask
-from VoxelFeatLib.worker.requests import Reporter, Request, Steps
-from VoxelFeatLib.worker.workspace import Workspace
+from VoxelFeatLib.worker.server.failures import with_less
+from VoxelFeatLib.worker.server.previews import pieces
+from VoxelFeatLib.worker.server.requests import Reporter, Request, Steps
+from VoxelFeatLib.worker.server.workspace import Workspace
 
 
 def refine(workspace: Workspace, request: Request) -> Steps:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
-from VoxelFeatLib.worker.arguments import Arguments
 from VoxelFeatLib.worker.protocol import Message
+from VoxelFeatLib.worker.server.arguments import Arguments
 
 # A handler answers in pieces; what it returns is the reply.
 Steps = Generator[None, None, Message]

@@ -14,7 +14,7 @@ from VoxelFeatLib.segmenting.history import PackedMask
 from VoxelFeatLib.segmenting.segment import Wish
 from VoxelFeatLib.segmenting.updating import Result
 from VoxelFeatLib.worker import protocol
-from VoxelFeatLib.worker.failures import Refused
+from VoxelFeatLib.worker.server.failures import Refused
 
 _MOST_PACKED = 256 << 20
 _MOST_UNPACKED = 1 << 30

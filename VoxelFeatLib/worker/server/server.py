@@ -22,14 +22,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from VoxelFeatLib.errors import Cancelled
 from VoxelFeatLib.worker import protocol
-from VoxelFeatLib.worker.arguments import Arguments
-from VoxelFeatLib.worker.channel import Ended, Inbox, start_reader, write_to
-from VoxelFeatLib.worker.failures import Refused, error_of, free_caches, is_out_of_memory
-from VoxelFeatLib.worker.protocol import BadMessageError, Message, encode
-from VoxelFeatLib.worker.requests import Request, Steps
+from VoxelFeatLib.worker.framing import encode
+from VoxelFeatLib.worker.protocol import BadMessageError, Message
+from VoxelFeatLib.worker.server.arguments import Arguments
+from VoxelFeatLib.worker.server.channel import Ended, Inbox, start_reader, write_to
+from VoxelFeatLib.worker.server.failures import Refused, error_of, free_caches, is_out_of_memory
+from VoxelFeatLib.worker.server.requests import Request, Steps
 
 if TYPE_CHECKING:
-    from VoxelFeatLib.worker.workspace import Workspace
+    from VoxelFeatLib.worker.server.workspace import Workspace
 
 _log = logging.getLogger(__name__)
 
@@ -159,7 +160,7 @@ class Server:
 
     @cached_property
     def _workspace(self) -> Workspace:
-        module = importlib.import_module("VoxelFeatLib.worker.workspace")
+        module = importlib.import_module("VoxelFeatLib.worker.server.workspace")
         workspace: Workspace = module.Workspace()
         return workspace
 
@@ -275,7 +276,7 @@ def _function(module: str, name: str) -> Any:
 
 
 def _full_name(module: str) -> str:
-    return f"VoxelFeatLib.worker.{module}"
+    return f"VoxelFeatLib.worker.server.{module}"
 
 
 def serve(server: Server, inbox: Inbox, send: Callable[[Message], None]) -> int:

@@ -13,9 +13,9 @@ from VoxelFeatLib.segmenting.evidence import Evidence
 from VoxelFeatLib.segmenting.inference import VolumeInference
 from VoxelFeatLib.segmenting.projection import ColorProjection, projection_of
 from VoxelFeatLib.worker import protocol
-from VoxelFeatLib.worker.failures import Refused
-from VoxelFeatLib.worker.masks import MaskStore
-from VoxelFeatLib.worker.previews import Previews
+from VoxelFeatLib.worker.server.failures import Refused
+from VoxelFeatLib.worker.server.masks import MaskStore
+from VoxelFeatLib.worker.server.previews import Previews
 
 # Everything that is sampled from a field that is still being fitted is sampled again once it is so
 # many seconds old. Until then the weights have hardly changed.

@@ -20,7 +20,8 @@ from VoxelFeatLib.fitting.presets import Preset, preset_named
 from VoxelFeatLib.fitting.progress import FitProgress
 from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.worker import protocol
-from VoxelFeatLib.worker.cache import (
+from VoxelFeatLib.worker.protocol import Message
+from VoxelFeatLib.worker.server.cache import (
     agreement_of,
     checkpoint_path,
     field_path,
@@ -29,11 +30,10 @@ from VoxelFeatLib.worker.cache import (
     plain,
     remove_abandoned,
 )
-from VoxelFeatLib.worker.failures import Refused, with_less
-from VoxelFeatLib.worker.machine import default_preset, device_named
-from VoxelFeatLib.worker.protocol import Message
-from VoxelFeatLib.worker.requests import Reporter, Request, Steps
-from VoxelFeatLib.worker.workspace import Workspace
+from VoxelFeatLib.worker.server.failures import Refused, with_less
+from VoxelFeatLib.worker.server.machine import default_preset, device_named
+from VoxelFeatLib.worker.server.requests import Reporter, Request, Steps
+from VoxelFeatLib.worker.server.workspace import Workspace
 
 _log = logging.getLogger(__name__)
 

@@ -14,10 +14,10 @@ import VoxelFeatLib
 from VoxelFeatLib.backbones.registry import BACKBONES
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.fitting.presets import PRESETS
-from VoxelFeatLib.worker.cache import cache_folder
-from VoxelFeatLib.worker.failures import Refused
 from VoxelFeatLib.worker.protocol import PROTOCOL, VERSION, Message
-from VoxelFeatLib.worker.requests import Request
+from VoxelFeatLib.worker.server.cache import cache_folder
+from VoxelFeatLib.worker.server.failures import Refused
+from VoxelFeatLib.worker.server.requests import Request
 
 _log = logging.getLogger(__name__)
 

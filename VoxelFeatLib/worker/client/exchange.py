@@ -8,8 +8,8 @@ from itertools import count
 
 from VoxelFeatLib.errors import VoxelFeatError
 from VoxelFeatLib.worker import protocol
-from VoxelFeatLib.worker.client_connection import Connection
-from VoxelFeatLib.worker.client_requests import (
+from VoxelFeatLib.worker.client.connection import Connection
+from VoxelFeatLib.worker.client.requests import (
     OnMessage,
     Payload,
     Request,

@@ -1,0 +1,1 @@
+"""The side that asks: a worker process, spoken to without blocking; no torch."""
