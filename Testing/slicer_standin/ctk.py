@@ -145,10 +145,6 @@ class ctkCollapsibleGroupBox(Habits, QtWidgets.QGroupBox):
             )
 
 
-class ctkMenuButton(qt.QPushButton):  # type: ignore[misc]
-    """A push button with a menu arrow of its own."""
-
-
 class ctkSliderWidget(Habits, QtWidgets.QWidget):
     """A slider beside a spin box."""
 

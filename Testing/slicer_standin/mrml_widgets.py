@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import qt
+import shiboken6
 import slicer
 import vtk
 from PySide6 import QtCore, QtGui, QtWidgets
@@ -129,7 +130,9 @@ class qMRMLNodeComboBox(Habits, QtWidgets.QWidget):
         return [n for n in found if not any(n.IsA(kind) for kind in self._hidden)]
 
     def _on_scene(self, _caller: Any, _event: str) -> None:
-        if not self._scene.IsBatchProcessing():
+        if not shiboken6.isValid(self._combo):
+            _forget(self._observed)  # the widget is gone
+        elif not self._scene.IsBatchProcessing():
             self._fill()
 
     def _fill(self) -> None:
@@ -251,7 +254,10 @@ class qMRMLSegmentsTableView(Habits, QtWidgets.QWidget):
             self.selectionChanged.emit(None, None)
 
     def _on_segments(self, *_: Any) -> None:
-        self._fill()
+        if not shiboken6.isValid(self._table):
+            _forget(self._observed)
+        else:
+            self._fill()
 
     def _fill(self) -> None:
         selected = self.selectedSegmentIDs()

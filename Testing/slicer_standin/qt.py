@@ -7,7 +7,14 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
-from PySide6.QtCore import QFile, QSettings, QTimer
+from PySide6.QtCore import (
+    QCoreApplication,
+    QFile,
+    QProcess,
+    QProcessEnvironment,
+    QSettings,
+    QTimer,
+)
 from PySide6.QtGui import QIcon, QKeySequence
 from PySide6.QtWidgets import QAbstractItemView, QApplication, QSizePolicy
 
@@ -137,8 +144,11 @@ def _named(widget: Any) -> list[Any]:
 __all__ = [
     "QAbstractItemView",
     "QApplication",
+    "QCoreApplication",
     "QIcon",
     "QKeySequence",
+    "QProcess",
+    "QProcessEnvironment",
     "QSettings",
     "QSizePolicy",
     "QTimer",

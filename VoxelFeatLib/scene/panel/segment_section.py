@@ -62,9 +62,6 @@ class SegmentSection:
         ui.segmentsTable.connect(
             "selectionChanged(QItemSelection,QItemSelection)", self._on_selection
         )
-        ui.segmentationSelector.connect(
-            "currentNodeChanged(vtkMRMLNode*)", ui.show3DButton.setSegmentationNode
-        )
         clicked: dict[str, Callable[..., None]] = {
             "addSegmentButton": self.add_segment,
             "removeSegmentButton": self._on_remove,
