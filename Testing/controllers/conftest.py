@@ -86,8 +86,14 @@ def a_phantom() -> Phantom:
 
 
 @pytest.fixture
-def a_scene() -> Iterator[object]:
+def a_scene(tmp_path) -> Iterator[object]:
     scene = slicer.vtkMRMLScene()
+    # Where bundles are unpacked.
+    cache, manager = slicer.vtkCacheManager(), slicer.vtkDataIOManager()
+    cache.SetRemoteCacheDirectory(str(tmp_path))
+    manager.SetCacheManager(cache)
+    scene.SetCacheManager(cache)
+    scene.SetDataIOManager(manager)
     logics = [
         slicer.vtkMRMLApplicationLogic(),
         slicer.vtkSlicerMarkupsLogic(),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import slicer
 
 from VoxelFeatLib.errors import InputError
-from VoxelFeatLib.imaging.aliases import FloatArray
+from VoxelFeatLib.imaging.aliases import FloatArray, Position
 from VoxelFeatLib.scene import segmentations, volume_nodes
 from VoxelFeatLib.scene.actions import Action, Actions
 from VoxelFeatLib.scene.change_flash import ChangeFlash
@@ -201,6 +201,12 @@ class SegmentController:
         self._tools.scribble(None)
         self._tools.place(positive if self._has_segment(positive) else None)
         self._aim()
+
+    def click(self, ras_world: Position, *, positive: bool) -> None:
+        """Place a click of the selected segment, as scripts do; world RAS, mm."""
+        if self._bench is not None and self.segment_id:
+            node = self._bench.clicks.node_for(self.segment_id, positive=positive)
+            node.AddControlPointWorld(list(ras_world))
 
     def scribble(self, positive: bool | None) -> None:
         """Have the left button draw positive or negative strokes in slice views; None stops."""
