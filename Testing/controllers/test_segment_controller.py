@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import vtk
 from scipy.ndimage import distance_transform_edt
+from vtk.util import numpy_support
 
 from VoxelFeatLib.imaging.phantom import Phantom
 from VoxelFeatLib.scene.segment_controller import SegmentController
@@ -111,7 +112,7 @@ def test_clicks_make_a_segment_and_undo_takes_them_back(a_person, a_phantom):
     assert a_person.said == []
 
 
-def test_what_the_last_click_changed_is_told(a_person, a_phantom, a_scene):
+def test_what_the_last_click_changed_is_told(a_person, a_phantom):
     liver = label_of(a_phantom, "liver")
     controller = a_person.controller
     controller.add_segment("liver")
@@ -120,10 +121,21 @@ def test_what_the_last_click_changed_is_told(a_person, a_phantom, a_scene):
     voxel_ml = float(np.prod(a_phantom.volume.geometry.spacing)) / 1000
     assert change.added_ml == pytest.approx(a_person.mask().sum() * voxel_ml)
     assert change.removed_ml == 0
-    count = a_scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
+    assert change.extent.size > 0
+
+
+def test_the_last_change_is_shown_for_a_moment(a_person, a_phantom, a_scene):
+    view = a_scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    own = a_scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "own")
+    view.SetLabelVolumeID(own.GetID())
+    a_person.controller.add_segment("liver")
+    a_person.click(deepest(label_of(a_phantom, "liver")))
+    shown = a_scene.GetNodeByID(view.GetLabelVolumeID())
+    assert shown is not own
+    labels = numpy_support.vtk_to_numpy(shown.GetImageData().GetPointData().GetScalars())
+    assert (labels == 1).sum() == a_person.mask().sum()
     a_person.loop.run_for(1.5)
-    assert a_scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") <= count
-    assert a_scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1
+    assert view.GetLabelVolumeID() == own.GetID()
 
 
 def test_a_dragged_and_a_deleted_click_update_the_segment(a_person, a_phantom):

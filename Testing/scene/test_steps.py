@@ -84,3 +84,13 @@ def test_many_requests_are_one_call(a_clock):
     latest.cancel()
     a_clock.pass_time()
     assert calls == [1]
+
+
+def test_the_end_of_all_work_is_told(a_clock):
+    queue, notes, told = StepQueue(a_clock), [], []
+    queue.emptied.connect(lambda: told.append(list(notes)))
+    queue.add(noting(notes, "a", 1))
+    queue.add(noting(notes, "b", 1))
+    queue.flush()
+    assert told == [["a0", "b0"]]
+    assert not queue.busy

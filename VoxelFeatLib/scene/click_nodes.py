@@ -132,14 +132,8 @@ class ClickNodes:
 
     def node_for(self, segment_id: str, *, positive: bool) -> slicer.vtkMRMLMarkupsFiducialNode:
         """Return the node of a segment's clicks of one sign, made where there is none yet."""
-        for node in self._nodes():
-            if (
-                markups.segment_of(node) == segment_id
-                and markups.is_positive(node) == positive
-                and not markups.is_scribble(node)
-            ):
-                return node
-        return self._make(segment_id, positive=positive)
+        found = self._find(segment_id, positive=positive)
+        return found if found is not None else self._make(segment_id, positive=positive)
 
     def is_click_node(self, node: slicer.vtkMRMLNode | None) -> bool:
         """Whether a node is one of these."""
@@ -163,7 +157,7 @@ class ClickNodes:
         world = world_from_local(self.volume_node)
         with self._at_once():
             for positive, points in ((True, state.positive), (False, state.negative)):
-                if points or self.counts(segment_id)[not positive]:
+                if points or self._find(segment_id, positive=positive) is not None:
                     node = self.node_for(segment_id, positive=positive)
                     markups.set_defined_world(node, _in_world(world, points))
             if not ClickState(scribbles=self.state(segment_id).scribbles).same(
@@ -222,6 +216,16 @@ class ClickNodes:
 
     def _nodes(self) -> list[Any]:
         return [node for node, _ in self._watched.values()]
+
+    def _find(self, segment_id: str, *, positive: bool) -> Any | None:
+        for node in self._nodes():
+            if (
+                markups.segment_of(node) == segment_id
+                and markups.is_positive(node) == positive
+                and not markups.is_scribble(node)
+            ):
+                return node
+        return None
 
     def _make(self, segment_id: str, *, positive: bool, curve: bool = False) -> Any:
         node = markups.make_markups(

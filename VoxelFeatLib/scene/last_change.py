@@ -49,9 +49,13 @@ class LastChange:
         )
 
     @property
-    def size(self) -> int:
-        """Voxels of the boxes around the changes."""
-        return sum(Extent(d.start_kji, d.stop_kji).size for d in self.differences)
+    def extent(self) -> Extent:
+        """The extent around all changes; empty without any."""
+        if not self.differences:
+            return Extent((0, 0, 0), (0, 0, 0))
+        start = np.min([difference.start_kji for difference in self.differences], axis=0)
+        stop = np.max([difference.stop_kji for difference in self.differences], axis=0)
+        return Extent.of(start.tolist(), stop.tolist())
 
     def parts(self, mask: BitMask) -> Iterator[tuple[Extent, Mask, Mask]]:
         """Yield extents with the voxels that joined and those that left, given the mask now."""

@@ -457,6 +457,7 @@ class SegmentController:
         self._field.reset.disconnect(self._rebuild)
         self._field.changed.disconnect(self._on_field)
         self._end()
+        self._flash.close()
         self._tools.close()
         self.segmentation = None
         self.changed.clear()

@@ -90,6 +90,7 @@ class SegmentWorkbench:
         self._writer = SegmentWriter(segmentation, volume, editor)
         self.clicks = ClickNodes(segmentation, volume)
         self._steps = StepQueue(timers)
+        self._steps.emptied.connect(self.progressed.emit)
         self._updater = SegmentUpdater(
             link, self._steps, self._write, self.answered.emit, self._on_failure
         )

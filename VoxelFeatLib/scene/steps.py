@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 
+from VoxelFeatLib.scene.signal import Signal
 from VoxelFeatLib.scene.timers import Cancel, Timers
 
 # Seconds of work between two looks at the mouse; one piece may be longer.
@@ -17,9 +18,13 @@ class StepQueue:
 
     Args:
         timers: Give the main thread back between two turns.
+
+    Attributes:
+        emptied: Emitted when no work is left.
     """
 
     def __init__(self, timers: Timers) -> None:
+        self.emptied = Signal()
         self._timers = timers
         self._waiting: deque[Iterator[object]] = deque()
         self._cancel: Cancel | None = None
@@ -64,7 +69,13 @@ class StepQueue:
         try:
             next(work)
         except StopIteration:
-            self._waiting.popleft()
+            self._done(work)
         except BaseException:
-            self._waiting.popleft()
+            self._done(work)
             raise
+
+    def _done(self, work: Iterator[object]) -> None:
+        if self._waiting and self._waiting[0] is work:  # it may have cleared the queue itself
+            self._waiting.popleft()
+            if not self._waiting:
+                self.emptied.emit()
