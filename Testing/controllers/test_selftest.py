@@ -14,4 +14,3 @@ def test_the_self_test_passes(a_scene, a_link, a_loop, tmp_path):
     assert result["dice"] >= 0.85
     assert result["refined"] > result["coarse"]
     assert said[-1] == "Saving and opening the scene"
-    print(result)

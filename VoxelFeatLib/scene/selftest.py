@@ -254,4 +254,5 @@ def _blocks(mask: Mask, size: int) -> Mask:
 
 
 def _dice(a: Mask, b: Mask) -> float:
-    return 2 * float(np.count_nonzero(a & b)) / max(1, np.count_nonzero(a) + np.count_nonzero(b))
+    total = int(np.count_nonzero(a)) + int(np.count_nonzero(b))
+    return 2 * int(np.count_nonzero(a & b)) / max(1, total)
