@@ -14,9 +14,9 @@ import slicer
 import vtk
 from vtk.util import numpy_support
 
-from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.phantom import Phantom, make_phantom
 from VoxelFeatLib.scene.field_controller import FieldController
+from VoxelFeatLib.scene.volume_nodes import vtk_matrix
 from VoxelFeatLib.scene.worker_link import WorkerLink
 from VoxelFeatLib.worker.client.transport import SubprocessTransport
 
@@ -109,25 +109,27 @@ def a_scene(tmp_path) -> Iterator[object]:
 
 
 @pytest.fixture
-def add_volume(a_scene) -> Callable[..., object]:
-    def add(voxels: np.ndarray, geometry: Geometry, name: str = "CT") -> object:
+def add_volume_of(a_scene) -> Callable[..., object]:
+    """Add a volume node of a class, from a (K, J, I) array and IJK to RAS."""
+
+    def add(kind: str, voxels: np.ndarray, ijk_to_ras: np.ndarray, name: str) -> object:
         image = vtk.vtkImageData()
         image.SetDimensions(*voxels.shape[::-1])
         flat = np.ascontiguousarray(voxels).reshape(-1)
         image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(flat, deep=True))
-        node = a_scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+        node = a_scene.AddNewNodeByClass(kind, name)
         node.SetAndObserveImageData(image)
-        matrix = vtk.vtkMatrix4x4()
-        matrix.DeepCopy(geometry.ijk_to_ras.reshape(-1).tolist())
-        node.SetIJKToRASMatrix(matrix)
+        node.SetIJKToRASMatrix(vtk_matrix(ijk_to_ras))
         return node
 
     return add
 
 
 @pytest.fixture
-def a_volume_node(add_volume, a_phantom):
-    return add_volume(a_phantom.volume.voxels, a_phantom.volume.geometry)
+def a_volume_node(add_volume_of, a_phantom):
+    volume = a_phantom.volume
+    kind = "vtkMRMLScalarVolumeNode"
+    return add_volume_of(kind, volume.voxels, volume.geometry.ijk_to_ras, "CT")
 
 
 @pytest.fixture
@@ -135,3 +137,14 @@ def a_field(a_link: WorkerLink, a_loop: Loop) -> Iterator[FieldController]:
     field = FieldController(a_link, a_loop)
     yield field
     field.close()
+
+
+@pytest.fixture
+def a_ready_field(a_field, a_loop, a_volume_node):
+    a_field.set_volume(a_volume_node)
+    a_loop.run_until(lambda: a_field.status.kind in {"ready", "no_field", "error"})
+    if not a_field.usable:
+        a_field.fit("filters", "draft", "cpu")
+        a_loop.run_until(lambda: a_field.status.kind in {"ready", "error"})
+    assert a_field.usable, a_field.status.text
+    return a_field

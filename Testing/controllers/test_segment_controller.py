@@ -65,17 +65,6 @@ class Person:
 
 
 @pytest.fixture
-def a_ready_field(a_field, a_loop, a_volume_node):
-    a_field.set_volume(a_volume_node)
-    a_loop.run_until(lambda: a_field.status.kind in {"ready", "no_field", "error"})
-    if not a_field.usable:
-        a_field.fit("filters", "draft", "cpu")
-        a_loop.run_until(lambda: a_field.status.kind in {"ready", "error"})
-    assert a_field.usable, a_field.status.text
-    return a_field
-
-
-@pytest.fixture
 def a_person(a_ready_field, a_link, a_loop, a_scene, a_phantom):
     controller = SegmentController(a_link, a_ready_field, a_loop, a_scene)
     yield Person(controller, a_ready_field, a_loop, a_phantom)

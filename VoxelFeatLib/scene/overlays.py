@@ -85,13 +85,11 @@ class SliceOverlays:
         if shown is not None and shown.node.GetScene() is None:
             del self._shown[name]  # the node was deleted by others
             shown = None
-        if (shown is not None and not shown.node.IsA(_CLASSES[components])) or (
-            shown is not None and components == 1 and shown.node.IsA(_CLASSES[3])
-        ):
+        if shown is not None and shown.node.GetClassName() != _CLASSES[components]:
             self.remove(slice_node)
             shown = None
         if shown is None:
-            composite = slicer.vtkMRMLSliceLogic.GetSliceCompositeNode(self._scene, name)
+            composite = _composite_node(self._scene, name)
             if composite is None:
                 return False
             node = self._new_node(f"VoxelFeat overlay {name}", components)
@@ -176,7 +174,10 @@ class SliceOverlays:
             node.SetNumberOfColors(256)
             places = np.linspace(0, 1, len(_COLORS))
             for entry in range(256):
-                color = [np.interp(entry / 255, places, channel) for channel in zip(*_COLORS)]
+                color = [
+                    np.interp(entry / 255, places, channel)
+                    for channel in zip(*_COLORS, strict=True)
+                ]
                 node.SetColor(entry, f"{entry}", *color, 1.0)
             node.GetLookupTable().SetTableRange(0, 255)
             self._colors = self._added(node, "VoxelFeat likeness")
@@ -190,6 +191,15 @@ class SliceOverlays:
         node.SetHideFromEditors(True)
         node.SetSaveWithScene(False)
         return self._scene.AddNode(node)
+
+
+def _composite_node(scene: Any, layout_name: str) -> Any:
+    """Return the node that says which layers a slice view shows; None where there is none."""
+    for number in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode")):
+        node = scene.GetNthNodeByClass(number, "vtkMRMLSliceCompositeNode")
+        if node.GetLayoutName() == layout_name:
+            return node
+    return None
 
 
 def _fill(node: Any, plane: Plane, picture: Picture) -> None:
