@@ -1,4 +1,4 @@
-"""What the README shows runs as it stands there: its Python example and its commands."""
+"""What the documents show runs as it stands there: the Python example and the commands."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ from VoxelFeatLib.imaging.reading import read_segmentation
 from VoxelFeatLib.imaging.writing import SegmentMask, write_segmentation, write_volume
 from VoxelFeatLib.segmenting.clicks import Click, write_clicks
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+GUIDE = ROOT / "docs" / "command-line.md"
+DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
 
 def blocks(language: str) -> list[str]:
     return re.findall(
-        rf"^```{language}\n(.*?)^```$", README.read_text("utf-8"), re.MULTILINE | re.DOTALL
+        rf"^```{language}\n(.*?)^```$", GUIDE.read_text("utf-8"), re.MULTILINE | re.DOTALL
     )
 
 
 @pytest.fixture
 def a_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The files that the README's reader has, of a small phantom; and presets of few steps."""
+    """The files that the guide's reader has, of a small phantom; and presets of few steps."""
     phantom = make_phantom((24, 64, 64), (6.0, 6.0, 8.0))
     geometry = phantom.volume.geometry
     write_volume(tmp_path / "ct.nii.gz", phantom.volume)
@@ -49,7 +51,7 @@ def a_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_python_example_segments_the_liver(a_case):
     (example,) = blocks("python")
-    exec(compile(example, "README.md", "exec"), {})  # noqa: S102 - our own README
+    exec(compile(example, GUIDE.name, "exec"), {})  # noqa: S102 - our own guide
     (liver,), _ = read_segmentation(a_case / "liver.seg.nrrd")
     assert liver.name == "liver"
     assert liver.mask.any()
@@ -69,7 +71,7 @@ def test_the_commands_run_in_their_order(a_case):
     assert [segment.name for segment in segments] == ["liver", "kidney"]
 
 
-def test_the_files_it_points_to_are_there():
-    links = re.findall(r"\]\(((?!http)[^)#]+)\)", README.read_text("utf-8"))
-    assert links
-    assert [link for link in links if not (README.parent / link).exists()] == []
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_the_files_it_points_to_are_there(document):
+    links = re.findall(r"\]\(((?!http)[^)#]+)(?:#[^)]*)?\)", document.read_text("utf-8"))
+    assert [link for link in links if not (document.parent / link).exists()] == []
