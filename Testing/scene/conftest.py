@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -61,6 +62,15 @@ def _vtk_matrix(matrix: np.ndarray) -> vtk.vtkMatrix4x4:
     result = vtk.vtkMatrix4x4()
     result.DeepCopy(np.asarray(matrix, dtype=float).ravel().tolist())
     return result
+
+
+@pytest.fixture(autouse=True)
+def no_error_in_an_observer(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """VTK prints what an observer raises and goes on: a test must fail all the same."""
+    errors: list[BaseException] = []
+    monkeypatch.setattr(sys, "excepthook", lambda _kind, error, _trace: errors.append(error))
+    yield
+    assert errors == []
 
 
 @pytest.fixture

@@ -122,12 +122,12 @@ class ClickNodes:
     def counts(self, segment_id: str) -> tuple[int, int]:
         """Return how many positive and negative clicks a segment has; a scribble counts as one."""
         counts = {True: 0, False: 0}
+        for positive in counts:
+            node = self._find(segment_id, positive=positive)
+            counts[positive] = 0 if node is None else len(markups.defined_world(node))
         for node in self._nodes():
-            if markups.segment_of(node) == segment_id:
-                points = len(markups.defined_world(node))
-                counts[markups.is_positive(node)] += (
-                    bool(points) if markups.is_scribble(node) else points
-                )
+            if markups.is_scribble(node) and markups.segment_of(node) == segment_id:
+                counts[markups.is_positive(node)] += 1
         return counts[True], counts[False]
 
     def node_for(self, segment_id: str, *, positive: bool) -> slicer.vtkMRMLMarkupsFiducialNode:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import slicer
+import vtk
 
 from VoxelFeatLib.scene.signal import Signal
 
@@ -16,14 +16,15 @@ class Placing:
         scene: The vtkMRMLScene.
 
     Attributes:
-        stopped: Emitted when the mode ended by somebody else: Escape, another tool, another node.
+        stopped: Emitted when somebody else ended it: Escape, another tool, another node to place
+            points into, or the node was deleted.
     """
 
     def __init__(self, scene: Any) -> None:
         self.stopped = Signal()
         self._scene = scene
         self._node: Any = None
-        self._tag: tuple[Any, int] | None = None
+        self._tags: list[tuple[Any, int]] = []
 
     @property
     def node(self) -> Any:
@@ -40,8 +41,12 @@ class Placing:
         selection.SetReferenceActivePlaceNodeClassName(node.GetClassName())
         selection.SetActivePlaceNodeID(node.GetID())
         interaction.SwitchToPersistentPlaceMode()
-        event = slicer.vtkMRMLInteractionNode.InteractionModeChangedEvent
-        self._tag = (interaction, interaction.AddObserver(event, self._on_mode))
+        for subject, event, call in (
+            (interaction, interaction.InteractionModeChangedEvent, self._on_mode),
+            (selection, selection.ActivePlaceNodeIDChangedEvent, self._on_place_node),
+            (self._scene, self._scene.NodeRemovedEvent, self._on_node_removed),
+        ):
+            self._tags.append((subject, subject.AddObserver(event, call)))
 
     def stop(self) -> None:
         """Have the mouse do again what it does without."""
@@ -66,12 +71,25 @@ class Placing:
 
     def _on_mode(self, interaction: Any, _event: str) -> None:
         if interaction.GetCurrentInteractionMode() != interaction.Place:
-            self._unwatch()
-            self._node = None
+            self._ended()
+
+    def _on_place_node(self, selection: Any, _event: str) -> None:
+        if self._node is not None and selection.GetActivePlaceNodeID() != self._node.GetID():
+            self._ended()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _on_node_removed(self, _scene: Any, _event: str, node: Any) -> None:
+        if node is self._node:
+            # Still placing, Slicer would make a node of its own for the next click.
+            self.stop()
             self.stopped.emit()
 
+    def _ended(self) -> None:
+        self._unwatch()
+        self._node = None
+        self.stopped.emit()
+
     def _unwatch(self) -> None:
-        if self._tag is not None:
-            node, tag = self._tag
-            node.RemoveObserver(tag)
-            self._tag = None
+        for subject, tag in self._tags:
+            subject.RemoveObserver(tag)
+        self._tags.clear()

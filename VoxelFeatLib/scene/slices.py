@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from VoxelFeatLib.imaging.aliases import FloatArray, Position
 from VoxelFeatLib.scene.volume_nodes import array_of, geometry_of, local_from_world, moved
 from VoxelFeatLib.segmenting.extent import Extent
-from VoxelFeatLib.worker.protocol import Plane
+from VoxelFeatLib.worker.protocol import MAX_PLANE_SIDE, Plane
 
 # Edge of the blocks that an oblique plane is covered with, in voxels.
 _BLOCK = 16
@@ -77,14 +78,14 @@ def plane_of(slice_node: Any, volume: Any, most_pixels: int) -> Plane | None:
     )  # in the slice's axes
     if box[:, 2].min() > 0 or box[:, 2].max() < 0:
         return None
-    view = np.array(slice_node.GetFieldOfView()[:2]) / 2
-    low = np.maximum(box[:, :2].min(axis=0), -view)
-    high = np.minimum(box[:, :2].max(axis=0), view)
+    view = _view(slice_node)
+    low = np.maximum(box[:, :2].min(axis=0), view[0])
+    high = np.minimum(box[:, :2].max(axis=0), view[1])
     size = high - low
     if (size <= 0).any():
         return None
     step = float(np.sqrt(size.prod() / most_pixels))
-    columns, rows = (max(1, int(n)) for n in size // step)
+    columns, rows = (min(max(1, int(n)), MAX_PLANE_SIDE) for n in size // step)
     right, down = size[0] / columns, size[1] / rows
     first = moved(to_own, [[low[0] + right / 2, low[1] + down / 2, 0.0]])[0]
     return Plane(
@@ -93,10 +94,19 @@ def plane_of(slice_node: Any, volume: Any, most_pixels: int) -> Plane | None:
     )  # fmt: skip
 
 
+def _view(node: Any) -> FloatArray:
+    """Return two opposite corners of a view in the slice's axes, (2, 2) mm.
+
+    Dragging a view, or zooming it at the mouse, moves its XYZOrigin and not its SliceToRAS.
+    """
+    half = np.array(node.GetFieldOfView()[:2]) / 2
+    middle = np.array(node.GetXYZOrigin()[:2])
+    return np.array([middle - half, middle + half])
+
+
 def _corners(node: Any) -> FloatArray:
-    """Return the four corners of a view in the slice's axes, mm."""
-    width, height = np.array(node.GetFieldOfView()[:2]) / 2
-    return np.array([[x, y, 0.0] for x in (-width, width) for y in (-height, height)])
+    """Return the four corners of a view in the slice's axes, (4, 3) mm."""
+    return np.array([[x, y, 0.0] for x in _view(node)[:, 0] for y in _view(node)[:, 1]])
 
 
 def _slab(corners_ijk: FloatArray, axis: int, whole: Extent) -> list[Extent]:
@@ -113,18 +123,22 @@ def _blocks(corners_ijk: FloatArray, whole: Extent) -> list[Extent]:
     """Cover an oblique plane with blocks, runs of them along i being one extent."""
     origin, across, up = corners_ijk[0], corners_ijk[2] - corners_ijk[0], corners_ijk[1]
     up = up - origin
-    counts = [2 + int(np.linalg.norm(edge) / (_BLOCK / 3)) for edge in (across, up)]
-    a, b = np.meshgrid(*(np.linspace(0, 1, count) for count in counts), indexing="ij")
-    points = origin + a.reshape(-1, 1) * across + b.reshape(-1, 1) * up
-    inside = ((points > -0.5) & (points < np.array(whole.stop_kji[::-1]) - 0.5)).all(axis=1)
-    order = np.argsort((a.ravel()[inside] - 0.5) ** 2 + (b.ravel()[inside] - 0.5) ** 2)
-    blocks = np.floor((points[inside][order] + 0.5) / _BLOCK).astype(int)[:, ::-1]
-    _, first = np.unique(blocks, axis=0, return_index=True)
-    chosen = blocks[np.sort(first)][: _MOST_VOXELS // _BLOCK**3]
-    return _runs(chosen, whole)
+    to_view = np.linalg.inv(np.column_stack([across, up, np.cross(across, up)]))
+    shape = np.array(whole.stop_kji[::-1])
+    blocks = np.stack(np.meshgrid(*(np.arange(-(-n // _BLOCK)) for n in shape), indexing="ij"), -1)
+    blocks = blocks.reshape(-1, 3)
+    low = blocks * _BLOCK - 0.5
+    half = (np.minimum(low + _BLOCK, shape - 0.5) - low) / 2
+    # Middle and reach of each block along the view's edges (0 to 1 inside) and off its plane (0).
+    middle = (low + half - origin) @ to_view.T
+    reach = half @ np.abs(to_view).T
+    crossed = (middle + reach >= 0) & (middle - reach <= np.array([1.0, 1.0, 0.0]))
+    found = crossed.all(axis=1)
+    order = np.argsort(((middle[found, :2] - 0.5) ** 2).sum(axis=1), kind="stable")
+    return _runs(blocks[found][order][: _MOST_VOXELS // _BLOCK**3, ::-1], whole)
 
 
-def _runs(blocks_kji: FloatArray, whole: Extent) -> list[Extent]:
+def _runs(blocks_kji: npt.NDArray[np.int64], whole: Extent) -> list[Extent]:
     extents = []
     ordered = sorted(map(tuple, blocks_kji.tolist()))
     while ordered:
