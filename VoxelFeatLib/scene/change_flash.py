@@ -95,7 +95,8 @@ class ChangeFlash:
         self._scene.RemoveObserver(self._tag)
         if self._node is not None and self._node.GetScene() is not None:
             display = self._node.GetDisplayNode()
-            for node in (display.GetColorNode(), display, self._node):
+            # The volume first: a view may still draw it with its colours.
+            for node in (self._node, display, display.GetColorNode()):
                 self._scene.RemoveNode(node)
         self._node = None
 
