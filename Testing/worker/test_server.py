@@ -167,6 +167,24 @@ def test_a_click_gives_the_librarys_own_answer(
     assert chunks[0]["mask"]["extent"] == SLICE
 
 
+def test_what_previews_told_already_is_told_again_at_the_end(
+    an_open_server: InProcess, a_scan: Volume
+) -> None:
+    events: list[dict] = []
+    reply = an_open_server.call(
+        "segment",
+        events=events,
+        segment="a",
+        segments=[clicks("a", at(a_scan, LEFT))],
+        result="first",
+        visible=[[0, 0, 0, *SHAPE]],
+    )
+    final = [event for event in events if event.get("preview") is False]
+    accepted = shown(np.zeros(SHAPE, dtype=bool), final)
+    assert accepted[LEFT]
+    assert accepted.sum() == reply["voxels"] == reply["change"]["added"]
+
+
 def test_the_next_click_corrects_what_is_shown(
     an_open_server: InProcess, a_scan: Volume, a_field
 ) -> None:

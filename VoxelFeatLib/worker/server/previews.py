@@ -67,7 +67,9 @@ class Difference:
 def differences(
     old: Mask, shown: dict[Extent, Mask], new: Mask, change: Difference
 ) -> Iterator[Extent | None]:
-    """Find the boxes that bring what a client shows to the result, and count what changed.
+    """Find the boxes that differ from the last result or from what a client shows; count changes.
+
+    A preview that was right is among them: until the end it is shown only, not accepted.
 
     Args:
         old: (K, J, I) the last result.
@@ -83,11 +85,13 @@ def differences(
         now = old[slab.slices]
         overlaps = [(extent.clipped(slab), extent, part) for extent, part in shown.items()]
         overlaps = [overlap for overlap in overlaps if overlap[0].size]
+        differs = now != new[slab.slices]
         if overlaps:
             now = now.copy()
-        for common, extent, part in overlaps:
-            now[common.within(slab)] = part[common.within(extent)]
-        box = bounding_box(now != new[slab.slices])
+            for common, extent, part in overlaps:
+                now[common.within(slab)] = part[common.within(extent)]
+            differs |= now != new[slab.slices]
+        box = bounding_box(differs)
         yield None if box is None else _moved(box, slab.start_kji)
 
 
