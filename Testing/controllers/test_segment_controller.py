@@ -253,3 +253,39 @@ def test_closing_the_scene_while_an_answer_streams(a_person, a_phantom, a_scene)
     a_person.controller.set_segmentation(None)
     a_person.loop.run_for(1.0)
     assert not a_person.controller.busy
+
+
+def test_clicks_are_answered_while_the_fit_goes_on(a_person, a_phantom):
+    liver = label_of(a_phantom, "liver")
+    field, loop = a_person.field, a_person.loop
+    field.fit("filters", "fast", "cpu")
+    loop.run_until(lambda: field.status.kind == "fitting" and field.usable)
+    a_person.controller.add_segment("liver")
+    a_person.click(deepest(liver))
+    assert a_person.mask()[deepest(liver)]
+    assert field.status.kind == "fitting"
+    field.cancel()
+    loop.run_until(lambda: field.status.kind != "fitting")
+    assert field.usable
+    a_person.click(deepest(~a_person.mask() & liver))
+    assert a_person.said == []
+
+
+def test_a_click_before_the_field_is_answered_when_there_is_one(
+    a_field, a_link, a_loop, a_scene, a_volume_node, a_phantom
+):
+    liver = label_of(a_phantom, "liver")
+    controller = SegmentController(a_link, a_field, a_loop, a_scene)
+    a_field.set_volume(a_volume_node)
+    person = Person(controller, a_field, a_loop, a_phantom)
+    controller.add_segment("liver")
+    person.click(deepest(liver), wait=False)
+    assert any("as soon as there is a field" in text for text in person.said)
+    a_loop.run_until(lambda: a_field.status.kind in {"ready", "no_field"})
+    if not a_field.usable:
+        a_field.fit("filters", "draft", "cpu")
+    a_loop.run_until(lambda: a_field.status.kind == "ready")
+    a_loop.run_until(lambda: controller.last_change is not None)
+    person.wait()
+    assert person.mask()[deepest(liver)]
+    controller.close()
