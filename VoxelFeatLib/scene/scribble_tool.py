@@ -113,7 +113,7 @@ class _Stroke:
         window = interactor.GetRenderWindow()
         self._renderer = window.GetRenderers().GetFirstRenderer() if window else None
         if self._renderer is not None:
-            self._renderer.AddActor2D(self._actor)
+            self._renderer.AddViewProp(self._actor)
 
     def extend(self) -> None:
         """Go on to where the mouse is."""
@@ -138,7 +138,7 @@ class _Stroke:
     def remove(self) -> None:
         """Take the line away."""
         if self._renderer is not None:
-            self._renderer.RemoveActor2D(self._actor)
+            self._renderer.RemoveViewProp(self._actor)
             self._render()
 
     def _render(self) -> None:
