@@ -120,7 +120,7 @@ def test_a_view_along_a_moved_volumes_axes_shows_its_slab(
 def test_every_voxel_of_an_oblique_view_is_covered(
     a_volume_node, a_slice_node, geometry, size, transform
 ) -> None:
-    voxels = np.zeros((40, 50, 60), dtype=np.uint8)
+    voxels = np.broadcast_to(np.uint8(0), (80, 150, 160))
     volume = a_volume_node(geometry, transform, voxels=voxels)
     matrix = TILTED.copy()
     matrix[:3, 3] = moved(world_from_local(volume), geometry_of(volume).centre_ras)
@@ -131,6 +131,32 @@ def test_every_voxel_of_an_oblique_view_is_covered(
     assert len(shown) > 20
     assert mask[tuple(shown.T)].all()
     assert not mask.all()
+
+
+def test_an_oblique_view_is_covered_by_tiles_as_thin_as_the_plane_allows(
+    a_volume_node, a_slice_node
+) -> None:
+    volume = a_volume_node("plain", voxels=np.broadcast_to(np.uint8(0), (100, 256, 256)))
+    tilt = np.radians(15)
+    matrix = np.eye(4)
+    matrix[:3, 1] = (0, np.cos(tilt), np.sin(tilt))
+    matrix[:3, 2] = (0, -np.sin(tilt), np.cos(tilt))
+    matrix[:3, 3] = (127.5, 127.5, 49.5)
+    extents = visible_extents([a_slice_node(matrix, (400, 400))], volume)
+    # 8 x 8 tiles of 32 voxels; over each the plane rises by 32 tan 15 degrees = 8.6
+    assert len(extents) == 64
+    assert max(extent.shape[0] for extent in extents) == 10
+    assert {extent.shape[1:] for extent in extents} == {(32, 32)}
+
+
+def test_a_small_oblique_view_is_one_box(a_volume_node, a_slice_node) -> None:
+    volume = a_volume_node("plain", voxels=np.broadcast_to(np.uint8(0), (100, 256, 256)))
+    matrix = TILTED.copy()
+    matrix[:3, 3] = (128, 128, 50)
+    view = a_slice_node(matrix, (30, 30))
+    (extent,) = visible_extents([view], volume)
+    around = [int(np.ptp(axis)) + 1 for axis in shown_voxels(view, volume).T]
+    assert all(0 <= n - wanted <= 2 for n, wanted in zip(extent.shape, around, strict=True))
 
 
 def test_an_oblique_view_of_a_large_volume_is_bounded_and_its_middle_comes_first(

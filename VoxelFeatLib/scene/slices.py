@@ -13,9 +13,11 @@ from VoxelFeatLib.scene.volume_nodes import array_of, geometry_of, local_from_wo
 from VoxelFeatLib.segmenting.extent import Extent
 from VoxelFeatLib.worker.protocol import MAX_PLANE_SIDE, Plane
 
-# Edge of the blocks that an oblique plane is covered with, in voxels.
-_BLOCK = 16
-# Most voxels of all blocks of one plane; those in the middle of the view come first.
+# Edge of the tiles that an oblique plane is covered with, in voxels along two of the axes.
+_TILE = 32
+# One box around all tiles may have this many times their voxels.
+_ROOMY = 4
+# Most voxels of all tiles of one plane; those in the middle of the view come first.
 _MOST_VOXELS = 2 << 20
 # A plane is along a volume's axis if it leaves it by less than this many voxels over the view.
 _ALONG = 0.25
@@ -51,7 +53,7 @@ def visible_extents(slice_nodes: Iterable[Any], volume: Any) -> list[Extent]:
         if along.size:
             extents += _slab(corners, int(along[0]), whole)
         else:
-            extents += _blocks(corners, whole)
+            extents += _tiles(corners, whole)
     return list(dict.fromkeys(extents))
 
 
@@ -119,36 +121,54 @@ def _slab(corners_ijk: FloatArray, axis: int, whole: Extent) -> list[Extent]:
     return [extent] if extent.size else []
 
 
-def _blocks(corners_ijk: FloatArray, whole: Extent) -> list[Extent]:
-    """Cover an oblique plane with blocks, runs of them along i being one extent."""
+def _tiles(corners_ijk: FloatArray, whole: Extent) -> list[Extent]:
+    """Cover an oblique plane with boxes that are no thicker than the plane needs there.
+
+    One box around all is preferred where it is not much larger: previews are corrected in each
+    extent alone, and what is connected in the view should be so there.
+    """
     origin, across, up = corners_ijk[0], corners_ijk[2] - corners_ijk[0], corners_ijk[1]
-    up = up - origin
-    to_view = np.linalg.inv(np.column_stack([across, up, np.cross(across, up)]))
-    shape = np.array(whole.stop_kji[::-1])
-    blocks = np.stack(np.meshgrid(*(np.arange(-(-n // _BLOCK)) for n in shape), indexing="ij"), -1)
-    blocks = blocks.reshape(-1, 3)
-    low = blocks * _BLOCK - 0.5
-    half = (np.minimum(low + _BLOCK, shape - 0.5) - low) / 2
-    # Middle and reach of each block along the view's edges (0 to 1 inside) and off its plane (0).
-    middle = (low + half - origin) @ to_view.T
-    reach = half @ np.abs(to_view).T
-    crossed = (middle + reach >= 0) & (middle - reach <= np.array([1.0, 1.0, 0.0]))
-    found = crossed.all(axis=1)
-    order = np.argsort(((middle[found, :2] - 0.5) ** 2).sum(axis=1), kind="stable")
-    return _runs(blocks[found][order][: _MOST_VOXELS // _BLOCK**3, ::-1], whole)
+    edges = np.column_stack([across, up - origin, np.cross(across, up - origin)])
+    start, stop = _crossed(origin, edges[:, 2], np.array(whole.stop_kji[::-1]))
+    low, high = (np.floor(corners_ijk.min(axis=0) + 0.5), np.floor(corners_ijk.max(axis=0) + 1.5))
+    start, stop = (np.clip(edge, low, high).astype(int) for edge in (start, stop))
+    # Does the view reach there? It goes from 0 to 1 along its edges.
+    to_view = np.linalg.inv(edges)[:2]
+    place = ((start + stop - 1) / 2 - origin) @ to_view.T
+    reach = (stop - start) / 2 @ np.abs(to_view).T
+    seen = ((place + reach >= 0) & (place - reach <= 1)).all(axis=1) & (stop > start).all(axis=1)
+    order = np.flatnonzero(seen)[np.argsort(((place[seen] - 0.5) ** 2).sum(axis=1), kind="stable")]
+    if not order.size:
+        return []
+    sizes = np.cumsum((stop - start)[order].prod(axis=1))
+    around = Extent.of(start[order].min(axis=0)[::-1], stop[order].max(axis=0)[::-1])
+    if around.size <= min(_MOST_VOXELS, _ROOMY * sizes[-1]):
+        return [around]
+    kept = order[: max(1, int((sizes <= _MOST_VOXELS).sum()))]
+    return [Extent.of(start[n][::-1], stop[n][::-1]) for n in kept]
 
 
-def _runs(blocks_kji: npt.NDArray[np.int64], whole: Extent) -> list[Extent]:
-    extents = []
-    ordered = sorted(map(tuple, blocks_kji.tolist()))
-    while ordered:
-        k, j, i = ordered.pop(0)
-        last = i
-        while ordered and ordered[0] == (k, j, last + 1):
-            last = ordered.pop(0)[2]
-        start, stop = np.array([k, j, i]) * _BLOCK, (np.array([k, j, last]) + 1) * _BLOCK
-        extents.append(Extent.of(start.tolist(), stop.tolist()).clipped(whole))
-    return extents
+def _crossed(
+    origin: FloatArray, normal: FloatArray, shape_ijk: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Cut a volume's voxels along two axes into tiles, as thick as a plane needs along the third.
+
+    Returns:
+        Start and stop of the tiles, (N, 3) i, j, k; equal where the plane misses the volume.
+    """
+    thin = int(np.argmax(np.abs(normal)))
+    flat = [axis for axis in range(3) if axis != thin]
+    grids = np.meshgrid(*(np.arange(0, shape_ijk[axis], _TILE) for axis in flat), indexing="ij")
+    start = np.zeros((grids[0].size, 3), dtype=np.int64)
+    start[:, flat] = np.column_stack([grid.ravel() for grid in grids])
+    stop = np.minimum(start + _TILE, shape_ijk)
+    slope = normal[flat] / normal[thin]
+    middle, half = (start + stop - 1)[:, flat] / 2, (stop - start)[:, flat] / 2
+    at_middle = origin[thin] - (middle - origin[flat]) @ slope
+    rise = half @ np.abs(slope)
+    start[:, thin] = np.clip(np.floor(at_middle - rise + 0.5), 0, shape_ijk[thin])
+    stop[:, thin] = np.clip(np.floor(at_middle + rise + 0.5) + 1, 0, shape_ijk[thin])
+    return start, stop
 
 
 def _position(values: FloatArray) -> Position:

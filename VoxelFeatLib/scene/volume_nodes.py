@@ -239,8 +239,9 @@ def _modality_hint(node: slicer.vtkMRMLScalarVolumeNode) -> str:
     attribute = constants.GetDICOMSeriesModalityAttributeName()
     scene = node.GetScene()
     hierarchy = scene.GetSubjectHierarchyNode() if scene is not None else None
-    if hierarchy is not None:
-        found = str(hierarchy.GetItemAttribute(hierarchy.GetItemByDataNode(node), attribute) or "")
+    item = hierarchy.GetItemByDataNode(node) if hierarchy is not None else 0
+    if hierarchy is not None and item:
+        found = str(hierarchy.GetItemAttribute(item, attribute) or "")
         if found:
             return found
     units = node.GetVoxelValueUnits()
