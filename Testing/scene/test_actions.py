@@ -19,8 +19,10 @@ def a_mask(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).random(SHAPE) < 0.3
 
 
-def an_action(segment_id: str = "s", before: ClickState = NONE, after: ClickState = ONE) -> Action:
-    return Action.of(segment_id, before, after, SegmentClicks())
+def an_action(
+    segment_id: str = "s", before: ClickState = NONE, after: ClickState = ONE, drag: int = 0
+) -> Action:
+    return Action.of(segment_id, before, after, SegmentClicks(), drag)
 
 
 @pytest.fixture
@@ -47,9 +49,15 @@ def test_a_new_action_ends_what_was_undone(some_actions):
 
 def test_the_moves_of_one_drag_are_one_action(some_actions):
     some_actions.push(an_action())
-    some_actions.push(an_action("s", ONE, TWO), merge=True)
-    action = some_actions.undo()
-    assert (action.before, action.after) == (NONE, TWO)
+    some_actions.push(an_action("s", ONE, TWO, drag=1))
+    some_actions.push(an_action("s", TWO, NONE, drag=1))
+    some_actions.push(an_action("s", NONE, TWO, drag=2))
+    undone = [some_actions.undo() for _ in range(3)]
+    assert [(action.before, action.after) for action in undone] == [
+        (NONE, TWO),
+        (ONE, NONE),
+        (NONE, ONE),  # the click itself is not part of the drag
+    ]
     assert not some_actions.can_undo
 
 

@@ -185,13 +185,16 @@ def test_dragging_is_told_at_each_move_and_at_its_end(a_case) -> None:
     heard.clear()
     node = clicks.node_for("spleen", positive=False)
     node.InvokeCustomModifiedEvent(node.PointStartInteractionEvent)
-    assert clicks.dragging
+    assert clicks.drag == 1
     node.SetNthControlPointPositionWorld(0, [2.0, 2.0, 3.0])
     node.SetNthControlPointPositionWorld(0, [3.0, 2.0, 3.0])
     assert heard == ["spleen"] * 2
     node.InvokeCustomModifiedEvent(node.PointEndInteractionEvent)
     assert heard == ["spleen"] * 3
-    assert not clicks.dragging
+    assert clicks.drag == 0
+    node.InvokeCustomModifiedEvent(node.PointStartInteractionEvent)
+    assert clicks.drag == 2
+    node.InvokeCustomModifiedEvent(node.PointEndInteractionEvent)
     assert clicks.clicks("spleen") == ([], [(3, 2, 3)])
 
 

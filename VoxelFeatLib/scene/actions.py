@@ -28,6 +28,7 @@ class Action:
         known: Whether ``changes`` leads from the mask before to the one after; where not, the
             clicks alone are brought back, and the segment is asked for.
         removed: The segment itself, where the action was to remove it.
+        drag: The number of the drag that it is; 0 for what is none.
     """
 
     segment_id: str
@@ -38,13 +39,19 @@ class Action:
     changes: list[PackedMask] = field(default_factory=list)
     known: bool = False
     removed: RemovedSegment | None = None
+    drag: int = 0
 
     @classmethod
     def of(
-        cls, segment_id: str, before: ClickState, after: ClickState, answered: SegmentClicks
+        cls,
+        segment_id: str,
+        before: ClickState,
+        after: ClickState,
+        answered: SegmentClicks,
+        drag: int = 0,
     ) -> Action:
         """Return an action whose result is not known yet."""
-        return cls(segment_id, before, after, answered, answered)
+        return cls(segment_id, before, after, answered, answered, drag=drag)
 
     def nbytes(self) -> int:
         """Bytes held, about."""
@@ -73,15 +80,14 @@ class Actions:
         """Whether there is an action to do again."""
         return self._history.can_redo
 
-    def push(self, action: Action, *, merge: bool = False) -> None:
+    def push(self, action: Action) -> None:
         """Remember an action; what was undone cannot be done again any more.
 
-        Args:
-            action: The action.
-            merge: Make it one with the latest of the same segment, as the moves of one drag are.
+        The moves of one drag are one action.
         """
         latest = self._history.newest()
-        if merge and latest is not None and latest.segment_id == action.segment_id:
+        same = latest is not None and latest.segment_id == action.segment_id
+        if latest is not None and same and action.drag and latest.drag == action.drag:
             latest.after = action.after
         else:
             self._history.push(action)

@@ -65,7 +65,7 @@ class ClickNodes:
         changed: Emitted with a segment's ID when its clicks are not what they were: placed, moved,
             deleted, restored by ``set_state``, loaded, or moved against the volume by transforms;
             and once more at the end of each drag.
-        dragging: Whether the user is just dragging a click.
+        drag: The number of the drag, from 1 on, while the user drags a click; else 0.
     """
 
     def __init__(
@@ -74,7 +74,8 @@ class ClickNodes:
         volume_node: slicer.vtkMRMLScalarVolumeNode,
     ) -> None:
         self.changed = Signal()
-        self.dragging = False
+        self.drag = 0
+        self._drags = 0
         self.segmentation_node = segmentation_node
         self.volume_node = volume_node
         self._scene = segmentation_node.GetScene()
@@ -274,10 +275,11 @@ class ClickNodes:
         self._tell()
 
     def _on_drag_start(self, _node: Any, _event: str) -> None:
-        self.dragging = True
+        self._drags += 1
+        self.drag = self._drags
 
     def _on_drag_end(self, node: Any, _event: str) -> None:
-        self.dragging = False
+        self.drag = 0
         self._tell(always=markups.segment_of(node))
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
@@ -289,7 +291,7 @@ class ClickNodes:
             self.close()
         elif node.GetID() in self._watched:
             self._unwatch(node.GetID())
-            self.dragging = False
+            self.drag = 0
             self._tell()
 
     def _on_batch_end(self, _scene: Any, _event: str) -> None:
