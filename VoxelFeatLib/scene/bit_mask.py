@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from VoxelFeatLib.imaging.aliases import Mask, Triple
+from VoxelFeatLib.scene.mask_packer import MaskPacker
 from VoxelFeatLib.segmenting.extent import Extent
 from VoxelFeatLib.segmenting.history import PackedMask
+
+# Voxels packed at once.
+_PACKED = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -86,10 +91,22 @@ class BitMask:
         start[2], stop[2] = start[2] * 8, min(stop[2] * 8, self.shape_kji[2])
         return Extent.of(start, stop)
 
-    def packed(self) -> PackedMask | None:
-        """Return the set voxels in one piece; None when there is none."""
+    def packing(self) -> Generator[None, None, PackedMask]:
+        """Return all voxels in one piece, by ``yield from``; change nothing until it is done.
+
+        The box is the one of ``bounding_extent``.
+        """
         extent = self.bounding_extent()
-        return _at(PackedMask.of(self.get(extent)), extent, self.shape_kji) if extent.size else None
+        packer = MaskPacker()
+        for slab in extent.pieces(_PACKED):
+            packer.add(self.get(slab))
+            yield
+        return packer.packed(extent, self.shape_kji)
+
+    @property
+    def empty(self) -> bool:
+        """Whether no voxel is set."""
+        return not self._bytes.any()
 
     @property
     def voxels(self) -> int:

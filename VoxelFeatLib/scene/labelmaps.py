@@ -7,7 +7,7 @@ node's own space.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -170,23 +170,11 @@ def copied(
         scalar_type = image.GetScalarType()
     result = new_labelmap(grid, extent, scalar_type)
     voxels = voxels_of(result)
-    for slab in pieces(extent, _COPIED):
+    for slab in extent.pieces(_COPIED):
         labels = labels_on(image, grid, slab)
         voxels[slab.within(extent)] = labels if value is None else labels == value
         yield
     return result
-
-
-def pieces(extent: Extent, most_voxels: int) -> Iterator[Extent]:
-    """Cut an extent along its slices, and slices along their rows where one is too large."""
-    if not extent.size:
-        return
-    (k0, j0, i0), (k1, j1, i1) = extent.start_kji, extent.stop_kji
-    rows = max(1, min(j1 - j0, most_voxels // (i1 - i0)))
-    slices = max(1, most_voxels // (rows * (i1 - i0)))
-    for k in range(k0, k1, slices):
-        for j in range(j0, j1, rows):
-            yield Extent((k, j, i0), (min(k + slices, k1), min(j + rows, j1), i1))
 
 
 def _vtk_extent(extent: Extent) -> tuple[int, ...]:

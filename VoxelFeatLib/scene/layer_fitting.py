@@ -7,7 +7,7 @@ from collections.abc import Generator, Sequence
 import numpy as np
 
 from VoxelFeatLib.imaging.aliases import Triple
-from VoxelFeatLib.scene.labelmaps import LABELMAP, Grid, copied, extent_of, pieces, voxels_of
+from VoxelFeatLib.scene.labelmaps import LABELMAP, Grid, copied, extent_of, voxels_of
 from VoxelFeatLib.scene.layers import Layers
 from VoxelFeatLib.segmenting.extent import Extent
 
@@ -67,7 +67,7 @@ def separate(layers: Layers, grid: Grid, segment_id: str) -> Generator[None, Non
         segment.SetLabelValue(1)
         segment.AddRepresentation(LABELMAP, alone)
     own = extent_of(image)
-    for slab in pieces(own, _AT_ONCE):
+    for slab in own.pieces(_AT_ONCE):
         if extent_of(image) != own:
             return
         part = voxels_of(image)[slab.within(own)]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
 import slicer
 
 from VoxelFeatLib.errors import InputError
-from VoxelFeatLib.imaging.aliases import Mask
-from VoxelFeatLib.scene.labelmaps import LABELMAP, extent_of, pieces, voxels_of
+from VoxelFeatLib.scene.labelmaps import LABELMAP, extent_of, voxels_of
 from VoxelFeatLib.scene.segment_writer import SegmentWriter
 from VoxelFeatLib.segmenting.extent import Extent
 from VoxelFeatLib.segmenting.history import PackedMask
@@ -51,14 +50,11 @@ class RemovedSegment:
         """Bytes held, about."""
         return 1000 + sum(len(part.bits) for _, part in self.parts)
 
-    def masks(self) -> Iterator[tuple[Extent, Mask]]:
-        """Unpack its voxels, part by part."""
-        for extent, part in self.parts:
-            yield extent, part.mask()
 
-
-def take_out(segmentation_node: Any, writer: SegmentWriter, segment_id: str) -> RemovedSegment:
-    """Remove a segment.
+def take_out(
+    segmentation_node: Any, writer: SegmentWriter, segment_id: str
+) -> Generator[None, None, RemovedSegment]:
+    """Remove a segment, in steps; it is there until the last one.
 
     Args:
         segmentation_node: The vtkMRMLSegmentationNode.
@@ -66,16 +62,24 @@ def take_out(segmentation_node: Any, writer: SegmentWriter, segment_id: str) -> 
         segment_id: Which segment.
 
     Returns:
-        What ``put_back`` needs.
+        What ``put_back`` needs, by ``yield from``.
 
     Raises:
-        InputError: There is no such segment, or a transform is not linear.
+        InputError: There is no such segment (any more), or a transform is not linear.
     """
-    parts = tuple(
-        (extent, PackedMask.of(mask)) for extent, mask in writer.slabs(segment_id) if mask.any()
-    )
+    while writer.step():
+        yield
+    parts = []
+    for extent, mask in writer.slabs(segment_id):
+        packed = PackedMask.of(mask)
+        if not packed.empty:
+            parts.append((extent, packed))
+        yield
     segmentation = segmentation_node.GetSegmentation()
+    yield from _leave_labelmap(segmentation, segment_id)
     segment = segmentation.GetSegment(segment_id)
+    if segment is None:
+        raise InputError("The segment has been removed already.")
     metadata = slicer.vtkSegment()
     metadata.DeepCopyMetadata(segment)
     display_node = segmentation_node.GetDisplayNode()
@@ -85,14 +89,15 @@ def take_out(segmentation_node: Any, writer: SegmentWriter, segment_id: str) -> 
         if display_node is not None
     }
     index = segmentation.GetSegmentIndex(segment_id)
-    _leave_labelmap(segmentation, segment_id)
     segmentation.RemoveSegment(segment_id)
     writer.removed(segment_id)
-    return RemovedSegment(segment_id, metadata, index, display, parts)
+    return RemovedSegment(segment_id, metadata, index, display, tuple(parts))
 
 
-def put_back(segmentation_node: Any, writer: SegmentWriter, removed: RemovedSegment) -> None:
-    """Add a removed segment again, with its ID; its voxels are queued in the writer.
+def put_back(
+    segmentation_node: Any, writer: SegmentWriter, removed: RemovedSegment
+) -> Generator[None, None, None]:
+    """Add a removed segment again, with its ID, then its voxels in steps.
 
     Raises:
         InputError: There is a segment with its ID.
@@ -111,16 +116,22 @@ def put_back(segmentation_node: Any, writer: SegmentWriter, removed: RemovedSegm
     if display_node is not None:
         for ending, value in removed.display.items():
             getattr(display_node, f"SetSegment{ending}")(name, value)
-    for extent, mask in removed.masks():
-        writer.queue(name, extent, mask, masked=False)
+    for extent, part in removed.parts:
+        if segmentation.GetSegment(name) is None:
+            return
+        writer.queue(name, extent, part.mask(), masked=False)
+        while writer.step():
+            yield
 
 
-def _leave_labelmap(segmentation: Any, segment_id: str) -> None:
+def _leave_labelmap(segmentation: Any, segment_id: str) -> Generator[None, None, None]:
     """Take a segment's voxels out of a labelmap that it shares.
 
     Slicer would do that when the segment is removed, with two copies of the whole labelmap.
     """
     segment = segmentation.GetSegment(segment_id)
+    if segment is None:
+        return
     image, value = segment.GetRepresentation(LABELMAP), segment.GetLabelValue()
     sharing = [
         other
@@ -131,8 +142,11 @@ def _leave_labelmap(segmentation: Any, segment_id: str) -> None:
         return
     segment.AddRepresentation(LABELMAP, slicer.vtkOrientedImageData())
     own = extent_of(image)
-    for slab in pieces(own, _AT_ONCE):
+    for slab in own.pieces(_AT_ONCE):
+        if extent_of(image) != own:
+            return  # somebody has changed it
         part = voxels_of(image)[slab.within(own)]
         part[part == value] = 0
+        yield
     if (scalars := image.GetPointData().GetScalars()) is not None:
         scalars.Modified()

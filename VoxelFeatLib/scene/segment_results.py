@@ -7,14 +7,16 @@ the last accepted answer of every segment, so any request can be repeated.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any
 
 from VoxelFeatLib.imaging.aliases import Position, Triple
 from VoxelFeatLib.scene.bit_mask import BitMask
+from VoxelFeatLib.scene.mask_packer import as_message
 from VoxelFeatLib.segmenting.extent import Extent
 from VoxelFeatLib.segmenting.history import PackedMask
-from VoxelFeatLib.worker.protocol import Message, pack_mask
+from VoxelFeatLib.worker.protocol import Message
 
 Positions = tuple[Position, ...]
 
@@ -53,6 +55,8 @@ class SegmentResult:
         touched: Where more than that is shown: previews of an answer still being worked out.
         base: The mask the segment starts from; None when from nothing.
         base_key: The key of ``base``.
+        packed: The accepted mask as it was when its key was ``packed_key``, to be sent.
+        packed_key: That key.
     """
 
     mask: BitMask
@@ -61,6 +65,8 @@ class SegmentResult:
     touched: list[Extent] = field(default_factory=list)
     base: PackedMask | None = None
     base_key: str = ""
+    packed: PackedMask | None = None
+    packed_key: str = ""
 
     @classmethod
     def empty(cls, shape_kji: Triple) -> SegmentResult:
@@ -71,7 +77,7 @@ class SegmentResult:
         """Return the key under which to speak of the accepted mask; None when it is empty."""
         if self.key:
             return self.key
-        if not self.mask.bounding_extent().size:
+        if self.mask.empty:
             return None
         self.key = new_key()
         return self.key
@@ -82,18 +88,17 @@ class SegmentResult:
         self.base_key = "" if base is None else new_key()
 
     def wire(self, key: str) -> Message | None:
-        """Return the mask of a key as a message carries it; None when it is not known here."""
-        if key and key == self.key:
-            extent = self.mask.bounding_extent()
-            return pack_mask(self.mask.get(extent), extent, self.mask.shape_kji)
-        if key and key == self.base_key and self.base is not None:
-            box = Extent(self.base.start_kji, self.base.stop_kji)
-            return {
-                "shape": list(self.base.shape_kji),
-                "extent": [*box.start_kji, *box.stop_kji],
-                "bits": self.base.bits,
-            }
+        """Return the mask of a key as a message carries it; None when it is not packed here."""
+        for known, packed in ((self.packed_key, self.packed), (self.base_key, self.base)):
+            if key and key == known and packed is not None:
+                return as_message(packed)
         return None
+
+    def packing(self) -> Generator[None, None, None]:
+        """Have the accepted mask ready to be sent, part by part."""
+        key = self.key
+        self.packed = yield from self.mask.packing()
+        self.packed_key = key
 
     def toggle(self, difference: PackedMask) -> Extent:
         """Flip voxels, as undo and redo do; the worker does not know what comes out."""

@@ -148,8 +148,7 @@ class SegmentUpdater:
         def on_error(error: Message) -> None:
             if current():
                 del self._running[segment_id]
-                self._steps.add(self._show_accepted(segment_id, result))
-                self._failed(segment_id, error)
+                self._no_answer(question, result, error)
 
         self._running[segment_id] = (token, None)
         request = self._link.request(
@@ -180,11 +179,15 @@ class SegmentUpdater:
             if request is not None:
                 request.cancel()
 
-    def forget(self, segment_id: str) -> None:
-        """Drop a segment and what is running for it."""
+    def drop(self, segment_id: str) -> None:
+        """Give up what is being worked out for a segment; previews of it are left."""
         _, request = self._running.pop(segment_id, (None, None))
         if request is not None:
             request.cancel()
+
+    def forget(self, segment_id: str) -> None:
+        """Drop a segment and what is running for it."""
+        self.drop(segment_id)
         self.results.pop(segment_id, None)
 
     def show(self, segment_id: str, extents: list[Extent]) -> None:
@@ -198,6 +201,20 @@ class SegmentUpdater:
     def _key_of(self, result: SegmentResult) -> str | None:
         # A key given by the worker's own answer is valid before its pieces are in place here.
         return result.key or result.current_key()
+
+    def _no_answer(self, question: Question, result: SegmentResult, error: Message) -> None:
+        if result.key in error.get("keys", ()) and result.wire(result.key) is None:
+            self._steps.add(self._ask_with_mask(question, result))
+        else:
+            self._steps.add(self._show_accepted(question.segment_id, result))
+            self._failed(question.segment_id, error)
+
+    def _ask_with_mask(self, question: Question, result: SegmentResult) -> Iterator[None]:
+        """Ask again, now that the worker is known not to have the accepted mask."""
+        yield from result.packing()
+        segment_id = question.segment_id
+        if self.results.get(segment_id) is result and segment_id not in self._running:
+            self.update(question)
 
     def _preview(self, question: Question, result: SegmentResult, wire: Message) -> None:
         extent, mask = unpack_mask(wire)
@@ -235,7 +252,7 @@ class SegmentUpdater:
         """Write the accepted mask wherever something else may be shown."""
         touched, result.touched = result.touched, []
         for extent in touched:
-            for piece in pieces_of(extent, CHUNK_VOXELS):
+            for piece in extent.pieces(CHUNK_VOXELS):
                 if self.results.get(segment_id) is not result:
                     return
                 self._write(segment_id, piece, result.mask.get(piece))
@@ -250,16 +267,3 @@ class SegmentUpdater:
         limited = result.mask.get(extent)
         limited[inside] = mask[inside]
         return limited
-
-
-def pieces_of(extent: Extent, most_voxels: int) -> Iterator[Extent]:
-    """Cut an extent along k, and planes along j, into pieces of at most so many voxels."""
-    (k0, j0, i0), (k1, j1, i1) = extent.start_kji, extent.stop_kji
-    _, nj, ni = extent.shape
-    if not extent.size:
-        return
-    planes = max(1, most_voxels // (nj * ni))
-    rows = nj if planes > 1 or nj * ni <= most_voxels else max(1, most_voxels // ni)
-    for k in range(k0, k1, planes):
-        for j in range(j0, j1, rows):
-            yield Extent((k, j, i0), (min(k + planes, k1), min(j + rows, j1), i1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from VoxelFeatLib.scene.worker_link import WorkerLink
 
 _OUTSIDE = "A click outside the volume is left out: drag it inside."
+_NOTHING = "The segment is empty: there is nothing to start from."
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class SegmentWorkbench:
 
     Attributes:
         clicks: The clicks in the scene.
+        geometry: The volume's.
+        segmentation: The segmentation node.
         answered: Emitted with an ``Answer`` when it is in place.
         failed: Emitted with an error's map when there is no answer.
         message: Emitted with one sentence for the user.
@@ -82,7 +85,7 @@ class SegmentWorkbench:
         self.message = Signal()
         self.progressed = Signal()
         self.geometry = geometry_of(volume)
-        self._segmentation = segmentation
+        self.segmentation = segmentation
         self._segments = segmentation.GetSegmentation()
         self._volume = volume
         self._limits = limits
@@ -123,9 +126,10 @@ class SegmentWorkbench:
         """Show the accepted mask in these extents."""
         self._updater.show(segment_id, extents)
 
-    def flush(self) -> None:
-        """Put in place all that has been answered, now."""
-        self._steps.flush()
+    def later(self, work: Iterator[object]) -> None:
+        """Have work done in steps, after what has been answered until now is in place."""
+        self._steps.add(work)
+        self.progressed.emit()
 
     def look(self, segment_id: str) -> None:
         """Learn what a segment is in the scene, without asking for it."""
@@ -193,14 +197,15 @@ class SegmentWorkbench:
         if before is not None:
             found.answered, found.base = before.answered, before.base
             found.base_key = before.base_key
-        elif found.mask.voxels:
+        elif not found.mask.empty:
             if any(self.clicks.counts(segment_id)):
                 # Loaded with its clicks, which it answers then.
                 positive, negative = self.clicks.clicks(segment_id)
                 found.answered = SegmentClicks(tuple(positive), tuple(negative))
             else:
                 # Somebody's work: clicks correct it, and without any click it comes back.
-                found.start_from(found.mask.packed())
+                base = yield from found.mask.packing()
+                found.start_from(base)
         self._updater.results[segment_id] = found
         self._stamps[segment_id] = stamp
 
@@ -225,42 +230,52 @@ class SegmentWorkbench:
     def _on_failure(self, segment_id: str, error: dict[str, Any]) -> None:
         self.failed.emit(segment_id, error)
 
-    # ------------------------------------------------------------------ undo and redo
+    # ------------------------------------------------------------------ other masks, in steps
 
-    def apply(self, action: Action, *, back: bool) -> None:
-        """Bring a segment's clicks, and its mask where that is known, to before or after an action.
+    def start_from(self, segment_id: str, *, existing: bool) -> Iterator[None]:
+        """Have a segment start from what it is now, or from nothing."""
+        result = self.result(segment_id)
+        if result is None:
+            return
+        base = (yield from result.mask.packing()) if existing else None
+        if base is not None and base.empty:
+            self.message.emit(_NOTHING)
+            base = None
+        result.start_from(base)
+        self.ask(segment_id)
+        self.progressed.emit()
+
+    def travel(self, action: Action, *, back: bool) -> Iterator[None]:
+        """Bring a segment's mask, where that is known, to before or after an action.
 
         Args:
             action: What was done.
             back: Whether it is undone; done again otherwise.
         """
         name = action.segment_id
-        if action.removed is not None:
-            if not back:
-                self.clicks.remove_segment(name)
-                action.removed = self.take_out(name)
-                return
-            self.put_back(action.removed)
-        self.clicks.set_state(name, action.before if back else action.after)
+        # An answer still to come would differ from a mask that is no more.
+        self._updater.drop(name)
         result = self.result(name)
-        if result is not None and action.known:
-            changes = action.changes[::-1] if back else action.changes
-            self.show(name, [result.toggle(change) for change in changes])
+        if result is None:
+            return
+        extents = []
+        if action.known:
             result.answered = action.answered_before if back else action.answered_after
+            for change in action.changes[::-1] if back else action.changes:
+                extents.append(result.toggle(change))
+                yield
+        self.show(name, extents)
+
+    def take_out(self, segment_id: str) -> Generator[None, None, RemovedSegment]:
+        """Remove a segment without its clicks; returns what brings it back."""
+        self._forget(segment_id)
+        return (yield from take_out(self.segmentation, self._writer, segment_id))
+
+    def put_back(self, removed: RemovedSegment) -> Iterator[None]:
+        """Bring a removed segment back, without its clicks."""
+        yield from put_back(self.segmentation, self._writer, removed)
 
     # ------------------------------------------------------------------ ending
-
-    def take_out(self, segment_id: str) -> RemovedSegment:
-        """Remove a segment with its clicks; returns what brings it back."""
-        self.flush()
-        self._forget(segment_id)
-        return take_out(self._segmentation, self._writer, segment_id)
-
-    def put_back(self, removed: RemovedSegment) -> None:
-        """Bring a removed segment back, without its clicks."""
-        put_back(self._segmentation, self._writer, removed)
-        while self._writer.step():
-            pass
 
     def forget_removed(self) -> list[str]:
         """Drop what belongs to segments that are no more; returns their ids."""
@@ -275,10 +290,25 @@ class SegmentWorkbench:
         self._stamps.pop(segment_id, None)
         self._asked.pop(segment_id, None)
 
+    def retire(self) -> None:
+        """Ask and tell nothing more, and close as soon as what was answered is in place."""
+        self._ask_soon.cancel()
+        self._asked.clear()
+        self.clicks.close()
+        for signal in (self.answered, self.failed, self.message, self.progressed):
+            signal.clear()
+        self._updater.cancel()
+        self._steps.emptied.connect(self._close_when_done)
+        self._close_when_done()
+
+    def _close_when_done(self) -> None:
+        if not self._updater.busy:
+            self.close()
+
     def close(self) -> None:
         """Stop everything and listen no more; what was answered is put in place first."""
         self._ask_soon.cancel()
-        if self._segmentation.GetScene() is not None:
+        if self.segmentation.GetScene() is not None:
             self._steps.flush()
         for name in tuple(self._updater.results):
             self._updater.forget(name)

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.imaging.aliases import Mask
 from VoxelFeatLib.imaging.masks import bounding_box
-from VoxelFeatLib.scene.labelmaps import Grid, extent_of, labels_on, pieces
+from VoxelFeatLib.scene.labelmaps import Grid, extent_of, labels_on
 from VoxelFeatLib.scene.layer_fitting import fit, fits, separate
 from VoxelFeatLib.scene.layers import Layers
 from VoxelFeatLib.scene.loans import Loans
@@ -119,7 +119,7 @@ class SegmentWriter:
             if piece.segment_id != segment_id or piece.extent.clipped(extent) != piece.extent
         ]
         new = []
-        for part in pieces(extent, _WRITTEN):
+        for part in extent.pieces(_WRITTEN):
             values = mask[part.within(extent)]
             needed = moved_box(bounding_box(values), part)
             bits = np.packbits(values)
@@ -253,7 +253,7 @@ class SegmentWriter:
         grid = self._grid()
         whole = Extent.whole(grid.shape_kji)
         held = grid.extent_of(self._layers.image(segment_id)).clipped(whole)
-        for extent in pieces(held, _READ):
+        for extent in held.pieces(_READ):
             yield extent, self.read(segment_id, extent)
 
     def volume_ml(self, segment_id: str) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -62,6 +62,20 @@ class Extent:
             for a, b, first in zip(self.start_kji, self.stop_kji, other.start_kji, strict=True)
         )
         return k, j, i
+
+    def pieces(self, most_voxels: int) -> Iterator[Extent]:
+        """Cut it along its slices, and slices along their rows where one is too large.
+
+        The voxels of the pieces, one after the other, are those of the extent in C order.
+        """
+        if not self.size:
+            return
+        (k0, j0, i0), (k1, j1, i1) = self.start_kji, self.stop_kji
+        rows = max(1, min(j1 - j0, most_voxels // (i1 - i0)))
+        slices = max(1, most_voxels // (rows * (i1 - i0))) if rows == j1 - j0 else 1
+        for k in range(k0, k1, slices):
+            for j in range(j0, j1, rows):
+                yield Extent((k, j, i0), (min(k + slices, k1), min(j + rows, j1), i1))
 
 
 @dataclass(frozen=True, eq=False)
