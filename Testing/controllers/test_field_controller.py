@@ -108,3 +108,13 @@ def test_without_what_the_worker_needs_the_status_says_so(a_loop, a_volume_node)
     assert field.status.kind == "error"
     assert field.status.text == "Install msgpack first."
     assert link.state == "failed"
+
+
+def test_voxels_that_are_no_numbers_are_told(a_field, a_loop, add_volume_of, a_phantom):
+    voxels = a_phantom.volume.voxels.astype(np.float32)
+    voxels[3, 4, 5] = np.nan
+    matrix = a_phantom.volume.geometry.ijk_to_ras
+    a_field.set_volume(add_volume_of("vtkMRMLScalarVolumeNode", voxels, matrix, "broken"))
+    a_loop.run_until(lambda: not a_field.status.busy)
+    assert a_field.status.kind in {"error", "unsuitable"}
+    assert "finite" in a_field.status.text or "number" in a_field.status.text
