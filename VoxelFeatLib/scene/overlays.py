@@ -18,7 +18,6 @@ from VoxelFeatLib.worker.protocol import Plane
 Picture = npt.NDArray[np.uint8]
 
 _CLASSES = {1: "vtkMRMLScalarVolumeNode", 3: "vtkMRMLVectorVolumeNode"}
-_DISPLAY_CLASSES = {1: "vtkMRMLScalarVolumeDisplayNode", 3: "vtkMRMLVectorVolumeDisplayNode"}
 # Likeness from 0 to 1: dark blue, red, yellow; told apart without hue, too.
 _COLORS = (
     (0.05, 0.03, 0.30),
@@ -38,17 +37,30 @@ class _Shown:
     foreground: str | None
     opacity: float
 
+    def takes(self, components: int) -> bool:
+        """Whether its node is still there and can hold such a picture."""
+        same = self.node.GetClassName() == _CLASSES[components]
+        return same and self.node.GetScene() is not None
+
     @property
     def visible(self) -> bool:
         """Whether the view still shows it: the user may have chosen another foreground."""
         return bool(self.composite.GetForegroundVolumeID() == self.node.GetID())
 
+    def restore(self) -> None:
+        """Have the view show again what it showed before."""
+        # A node that was deleted by others has left the view without a foreground.
+        gone = self.node.GetScene() is None and not self.composite.GetForegroundVolumeID()
+        if self.composite.GetScene() is not None and (gone or self.visible):
+            self.composite.SetForegroundVolumeID(self.foreground)
+            self.composite.SetForegroundOpacity(self.opacity)
+
 
 class SliceOverlays:
     """Shows one picture a slice view; nothing of it is saved with the scene.
 
-    Each picture is the foreground of its view. While a scene is saved the views have what they
-    had before. Where the user chooses another foreground meanwhile, that one stays.
+    Each picture is the foreground of its view. Where the user chooses another foreground meanwhile,
+    that one stays.
 
     Args:
         volume_node: The volume in whose own space the planes are given.
@@ -58,12 +70,7 @@ class SliceOverlays:
         self._volume_node = volume_node
         self._scene = volume_node.GetScene()
         self._shown: dict[str, _Shown] = {}
-        self._hidden: list[_Shown] = []
         self._colors: Any = None
-        self._observers = [
-            self._scene.AddObserver(self._scene.StartSaveEvent, self._before_saving),
-            self._scene.AddObserver(self._scene.EndSaveEvent, self._after_saving),
-        ]
 
     def show(self, slice_node: Any, plane: Plane, picture: Picture, opacity: float = 0.5) -> bool:
         """Show a picture in a slice view, in place of the one before.
@@ -79,28 +86,17 @@ class SliceOverlays:
             Whether it can be seen: not in a view without layers, nor where the user has chosen
             another foreground in the meantime.
         """
-        name = slice_node.GetLayoutName()
         components = picture.shape[2] if picture.ndim == 3 else 1
-        shown = self._shown.get(name)
-        if shown is not None and shown.node.GetScene() is None:
-            del self._shown[name]  # the node was deleted by others
-            shown = None
-        if shown is not None and shown.node.GetClassName() != _CLASSES[components]:
+        shown = self._shown.get(slice_node.GetLayoutName())
+        if shown is not None and not shown.takes(components):
             self.remove(slice_node)
             shown = None
-        if shown is None:
-            composite = _composite_node(self._scene, name)
-            if composite is None:
-                return False
-            node = self._new_node(f"VoxelFeat overlay {name}", components)
-            shown = _Shown(
-                node, composite, composite.GetForegroundVolumeID(), composite.GetForegroundOpacity()
-            )
-            self._shown[name] = shown
-            _fill(node, plane, picture)
-            composite.SetForegroundVolumeID(node.GetID())
-        else:
+        if shown is not None:
             _fill(shown.node, plane, picture)
+        else:
+            shown = self._begun(slice_node.GetLayoutName(), plane, picture)
+        if shown is None:
+            return False
         shown.node.SetAndObserveTransformNodeID(self._volume_node.GetTransformNodeID())
         if shown.visible:
             shown.composite.SetForegroundOpacity(opacity)
@@ -119,7 +115,7 @@ class SliceOverlays:
             shown = self._shown.pop(name, None)
             if shown is None:
                 continue
-            self._restore(shown)
+            shown.restore()
             display = shown.node.GetDisplayNode()
             for node in (shown.node, display):
                 if node is not None and node.GetScene() is not None:
@@ -128,36 +124,31 @@ class SliceOverlays:
     def close(self) -> None:
         """Take everything away, for good."""
         self.remove()
-        for tag in self._observers:
-            self._scene.RemoveObserver(tag)
-        self._observers.clear()
         if self._colors is not None and self._colors.GetScene() is not None:
             self._scene.RemoveNode(self._colors)
         self._colors = None
 
-    @staticmethod
-    def _restore(shown: _Shown) -> None:
-        if shown.composite.GetScene() is not None and shown.visible:
-            shown.composite.SetForegroundVolumeID(shown.foreground)
-            shown.composite.SetForegroundOpacity(shown.opacity)
+    def _begun(self, name: str, plane: Plane, picture: Picture) -> _Shown | None:
+        """Make a picture the foreground of a view; None if the view has no layers."""
+        composite = _composite_node(self._scene, name)
+        if composite is None:
+            return None
+        foreground = composite.GetForegroundVolumeID()
+        if foreground and self._scene.GetNodeByID(foreground) is None:
+            foreground = None  # a picture that was shown when the scene was saved
+        node = self._new_node(name, picture)
+        _fill(node, plane, picture)
+        self._shown[name] = _Shown(node, composite, foreground, composite.GetForegroundOpacity())
+        composite.SetForegroundVolumeID(node.GetID())
+        return self._shown[name]
 
-    def _before_saving(self, *_: object) -> None:
-        self._hidden = [shown for shown in self._shown.values() if shown.visible]
-        opacities = [shown.composite.GetForegroundOpacity() for shown in self._hidden]
-        for shown in self._hidden:
-            self._restore(shown)
-        self._opacities = opacities
-
-    def _after_saving(self, *_: object) -> None:
-        for shown, opacity in zip(self._hidden, self._opacities, strict=True):
-            if shown in self._shown.values():
-                shown.composite.SetForegroundVolumeID(shown.node.GetID())
-                shown.composite.SetForegroundOpacity(opacity)
-        self._hidden = []
-
-    def _new_node(self, name: str, components: int) -> Any:
-        node = self._hidden_node(_CLASSES[components], name)
-        display = self._hidden_node(_DISPLAY_CLASSES[components], f"{name} display")
+    def _new_node(self, view: str, picture: Picture) -> Any:
+        components = picture.shape[2] if picture.ndim == 3 else 1
+        name = f"VoxelFeat overlay {view}"
+        # The views' choice of the foreground is saved, the node is not: with a tag its ID is one
+        # that no other volume of a reopened scene can have.
+        node = self._added(_CLASSES[components], name, tag=f"VoxelFeatOverlay{view}")
+        display = self._added(f"{_CLASSES[components][:-4]}DisplayNode", f"{name} display")
         display.AutoWindowLevelOff()
         display.SetWindowLevel(255, 127.5)
         display.SetThreshold(1, 255)
@@ -169,25 +160,21 @@ class SliceOverlays:
 
     def _color_node(self) -> Any:
         if self._colors is None or self._colors.GetScene() is None:
-            node = slicer.vtkMRMLColorTableNode()
+            node = self._added("vtkMRMLColorTableNode", "VoxelFeat likeness")
             node.SetTypeToUser()
             node.SetNumberOfColors(256)
-            places = np.linspace(0, 1, len(_COLORS))
+            places = np.linspace(0, 255, len(_COLORS))
             for entry in range(256):
-                color = [
-                    np.interp(entry / 255, places, channel)
-                    for channel in zip(*_COLORS, strict=True)
-                ]
-                node.SetColor(entry, f"{entry}", *color, 1.0)
+                color = [np.interp(entry, places, channel) for channel in np.transpose(_COLORS)]
+                node.SetColor(entry, str(entry), *color, 1.0)
             node.GetLookupTable().SetTableRange(0, 255)
-            self._colors = self._added(node, "VoxelFeat likeness")
+            self._colors = node
         return self._colors
 
-    def _hidden_node(self, class_name: str, name: str) -> Any:
-        return self._added(getattr(slicer, class_name)(), name)
-
-    def _added(self, node: Any, name: str) -> Any:
+    def _added(self, class_name: str, name: str, tag: str | None = None) -> Any:
+        node = getattr(slicer, class_name)()
         node.SetName(name)
+        node.SetSingletonTag(tag)
         node.SetHideFromEditors(True)
         node.SetSaveWithScene(False)
         return self._scene.AddNode(node)
