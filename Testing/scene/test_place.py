@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from VoxelFeatLib.scene.markups import make_markups
 from VoxelFeatLib.scene.place import Placing
+from VoxelFeatLib.scene.roi import make_roi
 
 
 @pytest.fixture
@@ -109,3 +111,39 @@ def test_without_slicers_nodes_nothing_is_placed(a_new_scene) -> None:
     placing.start(node)
     assert placing.node is None
     placing.close()
+
+
+@pytest.mark.parametrize("curve", [False, True], ids=["clicks", "scribble"])
+def test_a_new_node_of_clicks_does_not_take_the_mouse_away(
+    a_scene, a_placing, an_interaction_node, a_selection_node, curve
+) -> None:
+    # Slicer's markups logic makes every node that is added the one to place points into.
+    placing, heard = a_placing
+    segmentation = a_scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    segment_id = segmentation.GetSegmentation().AddEmptySegment("liver")
+    inside = make_markups(segmentation, segment_id, positive=True)
+    placing.start(inside)
+    make_markups(segmentation, segment_id, positive=False, curve=curve)
+    assert heard == []
+    assert placing.node is inside
+    assert a_selection_node.GetActivePlaceNodeID() == inside.GetID()
+    assert a_selection_node.GetActivePlaceNodeClassName() == "vtkMRMLMarkupsFiducialNode"
+    assert an_interaction_node.GetCurrentInteractionMode() == an_interaction_node.Place
+
+
+def test_the_box_does_not_take_the_mouse_away(
+    a_placing, a_selection_node, two_nodes, a_volume_node
+) -> None:
+    placing, heard = a_placing
+    placing.start(two_nodes[0])
+    make_roi(a_volume_node())
+    assert heard == []
+    assert a_selection_node.GetActivePlaceNodeID() == two_nodes[0].GetID()
+    assert a_selection_node.GetActivePlaceNodeClassName() == "vtkMRMLMarkupsFiducialNode"
+
+
+def test_a_foreign_node_that_comes_takes_the_mouse(a_scene, a_placing, two_nodes) -> None:
+    placing, heard = a_placing
+    placing.start(two_nodes[0])
+    a_scene.AddNewNodeByClass("vtkMRMLMarkupsLineNode")
+    assert heard == ["stopped"]

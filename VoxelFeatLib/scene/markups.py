@@ -17,6 +17,7 @@ from VoxelFeatLib.imaging.aliases import Color, FloatArray
 
 SEGMENT_ATTRIBUTE = "VoxelFeat.SegmentID"
 SIGN_ATTRIBUTE = "VoxelFeat.Sign"
+BOX_ATTRIBUTE = "VoxelFeat.Box"
 SEGMENTATION_ROLE = "VoxelFeatSegmentation"
 
 # Told apart by shape too: a tenth of men see these colours alike.
@@ -71,6 +72,13 @@ def markups_of(segmentation_node: slicer.vtkMRMLSegmentationNode) -> Iterator[sl
 def segment_of(node: slicer.vtkMRMLMarkupsNode) -> str:
     """Return the ID of the segment whose clicks a node holds."""
     return str(node.GetAttribute(SEGMENT_ATTRIBUTE))
+
+
+def is_own(node: slicer.vtkMRMLNode | None) -> bool:
+    """Whether a node holds clicks or a scribble of any segment, or is a box made here."""
+    return node is not None and bool(
+        node.GetAttribute(SEGMENT_ATTRIBUTE) or node.GetAttribute(BOX_ATTRIBUTE)
+    )
 
 
 def is_positive(node: slicer.vtkMRMLMarkupsNode) -> bool:

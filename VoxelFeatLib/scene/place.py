@@ -6,6 +6,7 @@ from typing import Any
 
 import vtk
 
+from VoxelFeatLib.scene import markups
 from VoxelFeatLib.scene.signal import Signal
 
 
@@ -74,7 +75,14 @@ class Placing:
             self._ended()
 
     def _on_place_node(self, selection: Any, _event: str) -> None:
-        if self._node is not None and selection.GetActivePlaceNodeID() != self._node.GetID():
+        active = selection.GetActivePlaceNodeID()
+        if self._node is None or active == self._node.GetID():
+            return
+        if markups.is_own(self._scene.GetNodeByID(active or "")):
+            # Slicer gives the mouse to every markups node that comes into the scene: not to these.
+            selection.SetReferenceActivePlaceNodeClassName(self._node.GetClassName())
+            selection.SetReferenceActivePlaceNodeID(self._node.GetID())
+        else:
             self._ended()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)

@@ -10,6 +10,7 @@ import numpy as np
 import slicer
 
 from VoxelFeatLib.imaging.aliases import FloatArray, Mask
+from VoxelFeatLib.scene.markups import BOX_ATTRIBUTE
 from VoxelFeatLib.scene.volume_nodes import (
     array_of,
     geometry_of,
@@ -86,7 +87,10 @@ def box_of(roi: Any, volume: Any) -> RoiBox:
 def make_roi(volume: Any) -> Any:
     """Add an ROI node in the middle of a volume, along its axes and under its transform."""
     scene, geometry = volume.GetScene(), geometry_of(volume)
-    node = scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", f"{volume.GetName()} box")
+    node = slicer.vtkMRMLMarkupsROINode()
+    node.SetName(scene.GenerateUniqueName(f"{volume.GetName()} box"))
+    node.SetAttribute(BOX_ATTRIBUTE, "1")
+    scene.AddNode(node)
     node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
     placed = np.eye(4)
     placed[:3, :3] = _right_handed(geometry.directions)
@@ -98,6 +102,7 @@ def make_roi(volume: Any) -> Any:
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
     display.SetFillVisibility(False)
+    display.SetPropertiesLabelVisibility(False)  # it would lie over the middle of the image
     display.SetHandlesInteractive(True)
     return node
 

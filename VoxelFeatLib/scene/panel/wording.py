@@ -54,5 +54,6 @@ def milliliters(value: float, *, signed: bool = False) -> str:
 
 
 def gained_and_lost(gained_ml: float, lost_ml: float) -> str:
-    """Return what a click changed, for example "+1.2 ml, −0.10 ml"."""
-    return f"{milliliters(abs(gained_ml), signed=True)}, {milliliters(-abs(lost_ml), signed=True)}"
+    """Return what a click changed, for example "+1.2 ml, −0.10 ml"; in words where nothing did."""
+    parts = [milliliters(part, signed=True) for part in (gained_ml, -lost_ml) if part]
+    return ", ".join(parts) or _("no change")
