@@ -215,6 +215,7 @@ def test_a_removed_segment_comes_back_with_its_clicks(a_person, a_phantom):
     a_person.click(deepest(liver))
     before = a_person.mask()
     controller.remove_segment(segment_id)
+    a_person.wait()
     assert controller.segmentation.GetSegmentation().GetNumberOfSegments() == 0
     controller.undo()
     a_person.wait()

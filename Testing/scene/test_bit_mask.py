@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from VoxelFeatLib.scene.bit_mask import BitMask
+from VoxelFeatLib.scene.mask_packer import as_message
 from VoxelFeatLib.segmenting.extent import Extent
+from VoxelFeatLib.worker.protocol import whole_mask
 
 SHAPE = (5, 7, 21)
 EXTENTS = [
@@ -16,6 +18,15 @@ EXTENTS = [
     Extent((2, 3, 15), (3, 4, 21)),
     Extent((4, 6, 20), (5, 7, 21)),
 ]
+
+
+def finished(steps):
+    """Do all steps; returns the result."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
 
 
 @pytest.fixture
@@ -54,3 +65,24 @@ def test_the_bounding_extent_holds_all_voxels():
     assert bits.bounding_extent().size == 0
     bits.put(Extent((2, 3, 17), (3, 4, 18)), np.ones((1, 1, 1), dtype=bool))
     assert bits.bounding_extent() == Extent((2, 3, 16), (3, 4, 21))
+
+
+@pytest.mark.parametrize("shape", [SHAPE, (3, 5, 16), (1, 1, 3)])
+@pytest.mark.parametrize("at_once", [1, 13, 200, 1 << 20])
+def test_a_mask_is_packed_in_parts(shape, at_once, monkeypatch):
+    monkeypatch.setattr("VoxelFeatLib.scene.bit_mask._PACKED", at_once)
+    mask = np.random.default_rng(3).random(shape) < 0.1
+    mask[0, 0, 0] = True
+    bits = BitMask(shape)
+    bits.put(Extent.whole(shape), mask)
+    packed = finished(bits.packing())
+    np.testing.assert_array_equal(packed.mask(), mask)
+    np.testing.assert_array_equal(whole_mask(as_message(packed)), mask)
+
+
+def test_an_empty_mask_is_packed():
+    bits = BitMask(SHAPE)
+    assert bits.empty
+    packed = finished(bits.packing())
+    assert packed.empty
+    assert not whole_mask(as_message(packed)).any()

@@ -17,6 +17,15 @@ SHAPE = (7, 9, 11)
 WHOLE = Extent.whole(SHAPE)
 
 
+def finished(work):
+    """Do all the steps of some work; returns its result."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value
+
+
 def a_mask(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).random(SHAPE) < 0.3
 
@@ -54,13 +63,11 @@ def test_a_segment_comes_back_as_it_was(a_node, a_writer, name, shared):
     a_node.GetDisplayNode().SetSegmentVisibility(name, False)
     a_node.GetDisplayNode().SetSegmentOpacity2DFill(name, 0.25)
 
-    removed = take_out(a_node, a_writer, name)
+    removed = finished(take_out(a_node, a_writer, name))
     assert segmentation.GetSegmentIDs() == tuple(each for each in order if each != name)
     for each in segmentation.GetSegmentIDs():
         np.testing.assert_array_equal(a_writer.read(each), masks[each])
-    put_back(a_node, a_writer, removed)
-    while a_writer.step():
-        pass
+    finished(put_back(a_node, a_writer, removed))
 
     assert segmentation.GetSegmentIDs() == order
     for each, mask in masks.items():
@@ -79,11 +86,9 @@ def test_the_only_segment(a_segmentation_node, a_volume):
     node = a_segmentation_node(a_volume, ("liver",))
     writer = SegmentWriter(node, a_volume)
     writer.write("liver", WHOLE, a_mask(1))
-    removed = take_out(node, writer, "liver")
+    removed = finished(take_out(node, writer, "liver"))
     assert not node.GetSegmentation().GetNumberOfSegments()
-    put_back(node, writer, removed)
-    while writer.step():
-        pass
+    finished(put_back(node, writer, removed))
     np.testing.assert_array_equal(writer.read("liver"), a_mask(1))
 
 
@@ -92,18 +97,25 @@ def test_masking_does_not_hold_back_what_comes_back(a_scene, a_node, a_volume):
     editor.SetAndObserveSegmentationNode(a_node)
     writer = SegmentWriter(a_node, a_volume, editor)
     writer.write("liver", WHOLE, a_mask(1))
-    removed = take_out(a_node, writer, "liver")
+    removed = finished(take_out(a_node, writer, "liver"))
     editor.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedInsideAllSegments)
-    put_back(a_node, writer, removed)
-    while writer.step():
-        pass
+    finished(put_back(a_node, writer, removed))
     np.testing.assert_array_equal(writer.read("liver"), a_mask(1))
 
 
 def test_a_taken_id_and_an_unknown_one_are_refused(a_node, a_writer):
-    removed = take_out(a_node, a_writer, "liver")
+    removed = finished(take_out(a_node, a_writer, "liver"))
     a_node.GetSegmentation().AddEmptySegment("liver", "liver")
     with pytest.raises(InputError, match="already"):
-        put_back(a_node, a_writer, removed)
+        finished(put_back(a_node, a_writer, removed))
     with pytest.raises(InputError, match="no segment"):
-        take_out(a_node, a_writer, "nobody")
+        finished(take_out(a_node, a_writer, "nobody"))
+
+
+def test_a_segment_that_goes_while_it_is_taken_out_is_refused(a_node, a_writer):
+    a_writer.write("liver", WHOLE, a_mask(1))
+    steps = take_out(a_node, a_writer, "liver")
+    next(steps)
+    a_node.GetSegmentation().RemoveSegment("liver")
+    with pytest.raises(InputError, match="removed already"):
+        finished(steps)

@@ -7,8 +7,7 @@ undo or from a scene that was loaded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import slicer
@@ -16,14 +15,13 @@ import slicer
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.imaging.aliases import FloatArray, Position
 from VoxelFeatLib.scene import segmentations, volume_nodes
-from VoxelFeatLib.scene.actions import Action, Actions
 from VoxelFeatLib.scene.change_flash import ChangeFlash
-from VoxelFeatLib.scene.click_nodes import ClickState
 from VoxelFeatLib.scene.field_status import sentence
 from VoxelFeatLib.scene.last_change import LastChange
-from VoxelFeatLib.scene.segment_results import SegmentClicks
+from VoxelFeatLib.scene.segment_journal import SegmentJournal
 from VoxelFeatLib.scene.segment_tools import SegmentTools
-from VoxelFeatLib.scene.segment_workbench import Limits, SegmentWorkbench
+from VoxelFeatLib.scene.segment_workbench import SegmentWorkbench
+from VoxelFeatLib.scene.segmentations import segment_ids
 from VoxelFeatLib.scene.signal import Signal
 
 if TYPE_CHECKING:
@@ -72,14 +70,12 @@ class SegmentController:
         self._field = field
         self._timers = timers
         self._scene = scene
-        self._actions = Actions()
         self._bench: SegmentWorkbench | None = None
+        self._journal: SegmentJournal | None = None
         self._editor: Any = None
         self._local = True
-        self._states: dict[str, ClickState] = {}
         self._waiting: set[str] = set()
         self._observed: list[tuple[Any, int]] = []
-        self._replaying = False
         self._flash = ChangeFlash(scene, timers)
         self._tools = SegmentTools(scene, timers, views, self._on_stroke)
         self._tools.changed.connect(self.changed.emit)
@@ -112,12 +108,12 @@ class SegmentController:
     @property
     def can_undo(self) -> bool:
         """Whether there is an action to undo."""
-        return self._actions.can_undo
+        return self._journal is not None and self._journal.can_undo
 
     @property
     def can_redo(self) -> bool:
         """Whether there is an action to do again."""
-        return self._actions.can_redo
+        return self._journal is not None and self._journal.can_redo
 
     @property
     def locality(self) -> bool:
@@ -158,10 +154,8 @@ class SegmentController:
 
     def select(self, segment_id: str) -> None:
         """Choose the segment that clicks belong to; "" for none."""
-        known = self.segmentation is not None and segment_id
-        if known and self.segmentation.GetSegmentation().GetSegment(segment_id) is None:
-            known = False
-        self.segment_id = segment_id if known else ""
+        node = self.segmentation
+        self.segment_id = segment_id if node and segment_id in segment_ids(node) else ""
         self._aim()
         self.changed.emit()
 
@@ -184,15 +178,8 @@ class SegmentController:
 
     def remove_segment(self, segment_id: str) -> None:
         """Remove a segment with its clicks; can be undone."""
-        if self._bench is None or not segment_id:
-            return
-        state = self._bench.clicks.state(segment_id)
-        action = Action.of(segment_id, state, ClickState(), self._answered_by(segment_id))
-        with self._replayed():
-            self._bench.clicks.remove_segment(segment_id)
-            action.removed = self._bench.take_out(segment_id)
-        self._actions.push(action)
-        self.select(next(iter(segmentations.segment_ids(self.segmentation)), ""))
+        if self._journal is not None and segment_id:
+            self._journal.remove(segment_id)
 
     # ------------------------------------------------------------------ tools
 
@@ -231,14 +218,8 @@ class SegmentController:
 
     def start_from_existing(self, on: bool) -> None:
         """Have the selected segment start from what it is now: clicks then correct that."""
-        result = None if self._bench is None else self._bench.result(self.segment_id)
-        if self._bench is None or result is None or on == self.starts_from_existing:
-            return
-        result.start_from(result.mask.packed() if on else None)
-        if on and result.base is None:
-            self.message.emit("The segment is empty: there is nothing to start from.")
-        self._bench.ask(self.segment_id)
-        self.changed.emit()
+        if self._bench is not None and on != self.starts_from_existing:
+            self._bench.later(self._bench.start_from(self.segment_id, existing=on))
 
     def _has_segment(self, positive: bool | None) -> bool:
         return positive is not None and bool(self.segment_id or self.add_segment())
@@ -285,70 +266,38 @@ class SegmentController:
 
     def undo(self) -> None:
         """Take the last action back, with its result."""
-        self._travel(self._actions.undo, back=True)
+        if self._journal is not None:
+            self._journal.undo()
 
     def redo(self) -> None:
         """Do the action again that was undone last."""
-        self._travel(self._actions.redo, back=False)
+        if self._journal is not None:
+            self._journal.redo()
 
-    def _travel(self, step: Callable[[], Action | None], *, back: bool) -> None:
-        bench = self._bench
-        if bench is None:
-            return
-        bench.flush()
-        action = step()
-        if action is None:
-            return
-        with self._replayed():
-            bench.apply(action, back=back)
-        self.select(action.segment_id)
-        if self.segment_id:
-            self._ask(self.segment_id)
+    def _on_travelled(self, segment_id: str) -> None:
+        self.select(segment_id)
+        self._ask(segment_id)
 
     # ------------------------------------------------------------------ asking and hearing
 
     def _ask(self, segment_id: str, *, fresh: bool = False) -> None:
-        if self._bench is None:
-            return
-        if self._field.usable:
+        if self._bench is not None and self._field.usable:
             self._bench.ask(segment_id, fresh=fresh)
         elif any(self.click_counts(segment_id)):
             self._waiting.add(segment_id)
             self.message.emit(_NO_FIELD)
 
-    def _answered_by(self, segment_id: str) -> SegmentClicks:
-        result = None if self._bench is None else self._bench.result(segment_id)
-        return SegmentClicks() if result is None else result.answered
-
-    def _on_clicks(self, segment_id: str) -> None:
-        bench = self._bench
-        if bench is None:
-            return
-        before = self._states.get(segment_id, ClickState())
-        after = bench.clicks.state(segment_id)
-        self._states[segment_id] = after
-        if not self._replaying:
-            if not after.same(before):
-                action = Action.of(segment_id, before, after, self._answered_by(segment_id))
-                self._actions.push(action, merge=bench.clicks.dragging)
-            self._ask(segment_id)
-        self.changed.emit()
-
     def _on_answer(self, answer: Answer) -> None:
         bench = self._bench
         result = None if bench is None else bench.result(answer.segment_id)
-        if bench is None or result is None:
+        if bench is None or result is None or self._journal is None:
             return
-        name = answer.segment_id
-        self._actions.amend(
-            name,
-            bench.clicks.state(name),
-            answer.differences,
-            answer.answered_before,
-            answer.answered,
-        )
-        self.last_change = LastChange.of(answer, bench.geometry)
-        self.show_last_change()
+        self._journal.amend(answer)
+        if answer.differences or answer.answered != answer.answered_before:
+            self.last_change = LastChange.of(answer, bench.geometry)
+            self.show_last_change()
+        else:
+            self.last_change = None  # undo, say: what it changed was in place before the answer
         if not answer.voxels and result.answered.positive:
             self.message.emit(_NOTHING)
         self.changed.emit()
@@ -379,13 +328,13 @@ class SegmentController:
 
     def _on_segments(self, _caller: Any, _event: str) -> None:
         """Forget segments that somebody else removed."""
-        if self._bench is None or self._replaying:
+        if self._bench is None or self._journal is None:
             return
         for segment_id in self._bench.forget_removed():
-            self._actions.forget(segment_id)
-            self._states.pop(segment_id, None)
-        if self.segment_id and self.segment_id not in segmentations.segment_ids(self.segmentation):
-            self.select("")
+            self._journal.forget(segment_id)
+        left = segment_ids(self.segmentation)
+        if self.segment_id and self.segment_id not in left:
+            self.select(next(iter(left), ""))
         self.changed.emit()
 
     # ------------------------------------------------------------------ beginning and ending
@@ -405,7 +354,7 @@ class SegmentController:
                 self._editor,
                 self._link,
                 self._timers,
-                limits=self._limits,
+                limits=lambda: self._tools.limits(volume, local=self._local),
                 slice_nodes=self._tools.slice_nodes,
             )
         except InputError as error:
@@ -416,18 +365,13 @@ class SegmentController:
         bench.failed.connect(self._on_failure)
         bench.message.connect(self.message.emit)
         bench.progressed.connect(self.changed.emit)
-        bench.clicks.changed.connect(self._on_clicks)
-        self._states = {name: bench.clicks.state(name) for name in bench.clicks.segment_ids()}
+        self._bench, self._journal = bench, SegmentJournal(bench)
+        bench.clicks.changed.connect(lambda _segment_id: self.changed.emit())
+        self._journal.acted.connect(self._ask)
+        self._journal.travelled.connect(self._on_travelled)
         for event in (slicer.vtkSegmentation.SegmentAdded, slicer.vtkSegmentation.SegmentRemoved):
             self._observed.append((node, node.AddObserver(event, self._on_segments)))
-        self._bench = bench
-        self.select(self.segment_id or next(iter(segmentations.segment_ids(node)), ""))
-
-    def _limits(self) -> Limits:
-        box = self._tools.box(self._field.volume)
-        if box is None:
-            return Limits(self._local)
-        return Limits(self._local, box.extent, box.inside)
+        self.select(self.segment_id or next(iter(segment_ids(node)), ""))
 
     def _end(self) -> None:
         self._flash.clear()
@@ -435,22 +379,12 @@ class SegmentController:
             node.RemoveObserver(tag)
         self._observed.clear()
         if self._bench is not None:
-            self._bench.close()
-            self._bench = None
-        self._actions = Actions()
-        self._states = {}
+            same = self._bench.segmentation is self.segmentation
+            self._bench.close() if same else self._bench.retire()
+        self._bench = self._journal = None
         self._waiting = set()
         self.last_change = None
         self._tools.stop()
-
-    @contextmanager
-    def _replayed(self) -> Iterator[None]:
-        """Take what happens inside for no action of the user's."""
-        self._replaying = True
-        try:
-            yield
-        finally:
-            self._replaying = False
 
     def close(self) -> None:
         """Stop everything and listen no more."""

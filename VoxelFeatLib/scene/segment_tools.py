@@ -10,8 +10,9 @@ import vtk
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.imaging.aliases import FloatArray
 from VoxelFeatLib.scene.place import Placing
-from VoxelFeatLib.scene.roi import RoiBox, box_of, make_roi
+from VoxelFeatLib.scene.roi import box_of, make_roi
 from VoxelFeatLib.scene.scribble_tool import ScribbleTool, SliceView
+from VoxelFeatLib.scene.segment_workbench import Limits
 from VoxelFeatLib.scene.signal import Signal
 from VoxelFeatLib.scene.slices import mapped_slice_nodes
 from VoxelFeatLib.scene.timers import Latest, Timers
@@ -130,18 +131,22 @@ class SegmentTools:
         self._box_settled.request()
         self.changed.emit()
 
-    def box(self, volume: Any) -> RoiBox | None:
-        """Return the box as voxels of a volume; None where there is none.
+    def limits(self, volume: Any, *, local: bool) -> Limits:
+        """Return what a segment of a volume may become.
+
+        Args:
+            volume: The volume node.
+            local: Keep only components that a positive click touches.
 
         Raises:
             InputError: The box is outside of the volume.
         """
         if self.box_node is None:
-            return None
+            return Limits(local)
         found = box_of(self.box_node, volume)
         if not found.extent.size:
             raise InputError("The box is outside the volume: drag it inside, or remove it.")
-        return found
+        return Limits(local, found.extent, found.inside)
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _on_removed(self, _scene: Any, _event: str, node: Any) -> None:

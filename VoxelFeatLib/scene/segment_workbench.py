@@ -294,6 +294,9 @@ class SegmentWorkbench:
         """Ask and tell nothing more, and close as soon as what was answered is in place."""
         self._ask_soon.cancel()
         self._asked.clear()
+        if self.segmentation.GetScene() is None:
+            self.close()
+            return
         self.clicks.close()
         for signal in (self.answered, self.failed, self.message, self.progressed):
             signal.clear()
