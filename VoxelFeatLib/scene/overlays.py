@@ -134,8 +134,6 @@ class SliceOverlays:
         if composite is None:
             return None
         foreground = composite.GetForegroundVolumeID()
-        if foreground and self._scene.GetNodeByID(foreground) is None:
-            foreground = None  # a picture that was shown when the scene was saved
         node = self._new_node(name, picture)
         _fill(node, plane, picture)
         self._shown[name] = _Shown(node, composite, foreground, composite.GetForegroundOpacity())
@@ -145,9 +143,7 @@ class SliceOverlays:
     def _new_node(self, view: str, picture: Picture) -> Any:
         components = picture.shape[2] if picture.ndim == 3 else 1
         name = f"VoxelFeat overlay {view}"
-        # The views' choice of the foreground is saved, the node is not: with a tag its ID is one
-        # that no other volume of a reopened scene can have.
-        node = self._added(_CLASSES[components], name, tag=f"VoxelFeatOverlay{view}")
+        node = self._added(_CLASSES[components], name)
         display = self._added(f"{_CLASSES[components][:-4]}DisplayNode", f"{name} display")
         display.AutoWindowLevelOff()
         display.SetWindowLevel(255, 127.5)
@@ -171,10 +167,9 @@ class SliceOverlays:
             self._colors = node
         return self._colors
 
-    def _added(self, class_name: str, name: str, tag: str | None = None) -> Any:
+    def _added(self, class_name: str, name: str) -> Any:
         node = getattr(slicer, class_name)()
         node.SetName(name)
-        node.SetSingletonTag(tag)
         node.SetHideFromEditors(True)
         node.SetSaveWithScene(False)
         return self._scene.AddNode(node)
