@@ -24,8 +24,9 @@ SEGMENTATION_ROLE = "VoxelFeatSegmentation"
 POSITIVE_COLOR: Color = (0.2, 0.9, 0.3)
 NEGATIVE_COLOR: Color = (0.95, 0.3, 0.25)
 _HOVER_COLOR: Color = (1.0, 0.9, 0.2)
-# Per cent of the view's diagonal: large enough to be caught, small enough to see what it marks.
-_GLYPH_PERCENT = 1.8
+# Per cent of a fifth of the view's diagonal, some ten pixels: large enough to tell a cross from a
+# diamond, small enough to see what it marks.
+_GLYPH_PERCENT = 6.0
 _LINE_MM = 0.6
 
 
