@@ -23,7 +23,7 @@ $(PYTHON) cannot make virtual environments. Ask an administrator for the package
 or name another Python: make $(MAKECMDGOALS) PYTHON=/path/to/python3
 endef
 
-.PHONY: help venv demo test lint format bench clean
+.PHONY: help venv demo test screens lint format bench clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -54,6 +54,9 @@ TESTS ?=
 
 test: $(STAMP) ## run all tests, or some: TESTS="-m 'not slow'"
 	$(BIN)/python -m pytest $(TESTS)
+
+screens: $(STAMP) ## make the user guide's pictures of slice views, in demo/screens
+	$(BIN)/python -m Testing.views.pictures
 
 lint: $(STAMP) ## check style, formatting and types
 	$(BIN)/ruff check .

@@ -8,8 +8,6 @@ from types import SimpleNamespace
 import pytest
 
 pytest.importorskip("trame_slicer", reason="trame-slicer is not installed")
-import slicer
-import vtk
 
 from Testing.controllers.controller_fixtures import (
     a_cache_folder,
@@ -21,7 +19,7 @@ from Testing.controllers.controller_fixtures import (
     add_volume_of,
 )
 from Testing.controllers.controller_fixtures import a_volume_node as a_bare_volume_node
-from Testing.views.slice_views import SliceView
+from Testing.views.slice_views import SliceView, slice_application
 from VoxelFeatLib.scene.segment_controller import SegmentController
 
 __all__ = [
@@ -44,38 +42,6 @@ def an_application() -> Iterator[SimpleNamespace]:
     application = slice_application()
     yield application
     application.close()
-
-
-def slice_application() -> SimpleNamespace:
-    """Make a scene with the logics of its modules; close() ends them."""
-    scene = slicer.vtkMRMLScene()
-    crosshair = slicer.vtkMRMLCrosshairNode()
-    crosshair.SetCrosshairName("default")
-    scene.AddNode(crosshair)
-    main = slicer.vtkSlicerApplicationLogic()
-    main.SetMRMLScene(scene)
-    main.GetColorLogic().SetMRMLScene(scene)
-    main.GetColorLogic().AddDefaultColorNodes()
-    main.SetSliceLogics(vtk.vtkCollection())
-    main.SetViewLogics(vtk.vtkCollection())
-    logics = {
-        "Markups": slicer.vtkSlicerMarkupsLogic(),
-        "Segmentations": slicer.vtkSlicerSegmentationsModuleLogic(),
-        "SubjectHierarchy": slicer.vtkSlicerSubjectHierarchyModuleLogic(),
-        "Volumes": slicer.vtkSlicerVolumesLogic(),
-    }
-    for name, logic in logics.items():
-        logic.SetMRMLScene(scene)
-        logic.SetMRMLApplicationLogic(main)
-        main.SetModuleLogic(name, logic)
-    slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene)
-
-    def close() -> None:
-        scene.Clear(True)
-        for logic in [*logics.values(), main]:
-            logic.SetMRMLScene(None)
-
-    return SimpleNamespace(scene=scene, main=main, close=close)
 
 
 @pytest.fixture

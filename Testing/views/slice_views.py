@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,38 @@ def _trame_views() -> ModuleType:
         return importlib.import_module("trame_slicer.views.slice_view")
 
 
+def slice_application() -> SimpleNamespace:
+    """Make a scene with the logics of its modules; close() ends them."""
+    scene = slicer.vtkMRMLScene()
+    crosshair = slicer.vtkMRMLCrosshairNode()
+    crosshair.SetCrosshairName("default")
+    scene.AddNode(crosshair)
+    main = slicer.vtkSlicerApplicationLogic()
+    main.SetMRMLScene(scene)
+    main.GetColorLogic().SetMRMLScene(scene)
+    main.GetColorLogic().AddDefaultColorNodes()
+    main.SetSliceLogics(vtk.vtkCollection())
+    main.SetViewLogics(vtk.vtkCollection())
+    logics = {
+        "Markups": slicer.vtkSlicerMarkupsLogic(),
+        "Segmentations": slicer.vtkSlicerSegmentationsModuleLogic(),
+        "SubjectHierarchy": slicer.vtkSlicerSubjectHierarchyModuleLogic(),
+        "Volumes": slicer.vtkSlicerVolumesLogic(),
+    }
+    for name, logic in logics.items():
+        logic.SetMRMLScene(scene)
+        logic.SetMRMLApplicationLogic(main)
+        main.SetModuleLogic(name, logic)
+    slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene)
+
+    def close() -> None:
+        scene.Clear(True)
+        for logic in [*logics.values(), main]:
+            logic.SetMRMLScene(None)
+
+    return SimpleNamespace(scene=scene, main=main, close=close)
+
+
 class SliceView(_trame_views().SliceView):
     """A slice view, and the mouse in it. Pixels are (x, y) from the lower left corner."""
 
@@ -96,12 +128,13 @@ class SliceView(_trame_views().SliceView):
     ) -> None:
         """Show the plane through a world position, which is to be so far from the view's middle.
 
-        Normal and up need not be of length one, nor at right angles.
+        Normal and up need not be of length one, nor at right angles. As in Slicer, the patient's
+        right is on the left of an axial view.
         """
         across = np.array(normal) / np.linalg.norm(normal)
-        right = np.cross(up, across)
+        right = np.cross(across, up)
         right /= np.linalg.norm(right)
-        above = np.cross(across, right)
+        above = np.cross(right, across)
         middle = centre - right * aside_mm[0] - above * aside_mm[1]
         to_ras = np.column_stack([right, above, across, middle])
         matrix = self.node.GetSliceToRAS()

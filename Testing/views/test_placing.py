@@ -49,7 +49,9 @@ def test_a_click_becomes_a_segment_that_is_seen(
     assert joined[y, x] > 40
     # Every pixel of the picture tells whether its voxel is in the segment, but for the outline.
     rows, columns = np.mgrid[10:290:7, 10:290:7]
-    world = np.array([a_view.world((int(c), int(r))) for r, c in zip(rows.flat, columns.flat)])
+    world = np.array(
+        [a_view.world((int(c), int(r))) for r, c in zip(rows.flat, columns.flat, strict=True)]
+    )
     inside = np.array([mask[kji] if (kji := kji_at(a_phantom, p)) else False for p in world])
     seen = joined[rows, columns].ravel() > 40
     assert inside.sum() > 20
