@@ -26,7 +26,7 @@ from vtk.util import numpy_support
 from VoxelFeatLib.imaging.aliases import Position
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.phantom import Phantom, make_phantom
-from VoxelFeatLib.scene import coarse_masks, segmentations
+from VoxelFeatLib.scene import segmentations
 from VoxelFeatLib.scene.field_controller import FieldController
 from VoxelFeatLib.scene.refine_controller import RefineController
 from VoxelFeatLib.scene.segment_controller import SegmentController
@@ -292,7 +292,17 @@ def others(scene: Scene) -> None:
     labels = scene.scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "labels")
     labels.SetAndObserveImageData(_labelmap(scene, vtk.vtkImageData(), scene.tile.labels))
     labels.SetIJKToRASMatrix(vtk_matrix(scene.geometry.ijk_to_ras))
-    scene.do("labels of a label map", lambda: coarse_masks.labels_of(labels))
+    scene.do("labels of a label map", lambda: find_labels(scene, labels))
+
+
+def find_labels(scene: Scene, node: Any) -> None:
+    """Look for the labels, as the panel does when a label map is chosen."""
+    scene.acting = True
+
+    def found(_labels: list[int]) -> None:
+        scene.acting = False
+
+    scene.refine.find_labels(node, found)
 
 
 def _labelmap(scene: Scene, image: Any, tile: Any) -> Any:

@@ -101,7 +101,7 @@ def test_cancelling_makes_no_segment(a_refinement, a_loop, a_scene, a_volume_nod
     assert node.GetSegmentation().GetNumberOfSegments() == 1
 
 
-def test_what_cannot_be_refined_is_told(a_refinement, a_scene, a_volume_node):
+def test_what_cannot_be_refined_is_told(a_refinement, a_loop, a_scene, a_volume_node):
     node = segmentations.new_segmentation(a_scene, a_volume_node)
     empty = segmentations.add_segment(node, "nothing")
     for source, part, words in (
@@ -110,6 +110,7 @@ def test_what_cannot_be_refined_is_told(a_refinement, a_scene, a_volume_node):
         (node, "x", "Choose"),
     ):
         a_refinement.refine(source, part, node)
+        a_loop.run_until(lambda: not a_refinement.status.busy)
         assert a_refinement.status.failed
         assert words in a_refinement.status.text
         assert not a_refinement.status.busy

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from VoxelFeatLib.scene import field_status, segmentations
+from VoxelFeatLib.scene import coarse_masks, field_status, segmentations
 from VoxelFeatLib.scene.field_status import FieldStatus
 from VoxelFeatLib.scene.signal import Signal
 
@@ -217,6 +217,13 @@ class FakeRefine(Fake):
 
     def refine(self, source: Any, part: Any, target: Any, mode: str, coarse_mm: Any) -> None:
         self.note("refine", source, part, target, mode, coarse_mm)
+
+    def find_labels(self, node: Any, found: Any) -> None:
+        def look() -> Any:
+            found((yield from coarse_masks.labels_of(node)))
+
+        for _ in look():
+            pass
 
     def cancel(self) -> None:
         self.note("cancel")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +13,10 @@ from VoxelFeatLib.scene.field_status import sentence
 from VoxelFeatLib.scene.segment_writer import SegmentWriter
 from VoxelFeatLib.scene.signal import Signal
 from VoxelFeatLib.scene.steps import StepQueue
-from VoxelFeatLib.segmenting.extent import Extent
-from VoxelFeatLib.worker.protocol import Message, pack_mask, unpack_mask
+from VoxelFeatLib.worker.protocol import Message, unpack_mask
 
 if TYPE_CHECKING:
-    from VoxelFeatLib.scene.coarse_masks import CoarseMask
+    from VoxelFeatLib.scene.coarse_masks import CoarseMask, CoarseSource
     from VoxelFeatLib.scene.field_controller import FieldController
     from VoxelFeatLib.scene.timers import Timers
     from VoxelFeatLib.scene.worker_link import WorkerLink
@@ -84,6 +83,7 @@ class RefineController:
         self._status = RefineStatus()
         self._request: Any = None
         self._begun = 0.0
+        self._cancelled = False
 
     @property
     def status(self) -> RefineStatus:
@@ -110,13 +110,45 @@ class RefineController:
         if self._status.busy:
             return
         try:
-            coarse = self._coarse(source, part)
+            found = self._source(source, part)
             writer = SegmentWriter(target, self._field.volume)
         except VoxelFeatError as error:
             self._set(RefineStatus(str(error), failed=True))
             return
         self._begun = time.monotonic()
+        self._cancelled = False
         self._set(RefineStatus("Starting…", 0.0))
+        self._steps.add(self._start(found, target, writer, mode=mode, coarse_mm=coarse_mm))
+
+    def _start(
+        self,
+        source: CoarseSource,
+        target: Any,
+        writer: SegmentWriter,
+        *,
+        mode: str,
+        coarse_mm: float | None,
+    ) -> Iterator[None]:
+        """Take the mask part by part, and have it refined."""
+        try:
+            coarse = yield from source.take()
+        except VoxelFeatError as error:
+            self._set(RefineStatus(str(error), failed=True))
+            return
+        if self._cancelled:
+            self._set(RefineStatus("Cancelled."))
+        else:
+            self._ask(coarse, target, writer, mode=mode, coarse_mm=coarse_mm)
+
+    def _ask(
+        self,
+        coarse: CoarseMask,
+        target: Any,
+        writer: SegmentWriter,
+        *,
+        mode: str,
+        coarse_mm: float | None,
+    ) -> None:
         chunks: list[Message] = []
 
         def on_event(event: Message) -> None:
@@ -135,11 +167,10 @@ class RefineController:
             text = "Cancelled." if cancelled else sentence(error)
             self._set(RefineStatus(text, failed=not cancelled))
 
-        whole = Extent.whole(_shape(coarse))
         self._request = self._link.request(
             "refine",
             {
-                "mask": pack_mask(coarse.mask, whole, whole.shape),
+                "mask": coarse.message,
                 "ijk_to_ras": coarse.ijk_to_ras.tolist(),
                 "mode": mode,
                 "coarse_mm": coarse_mm,
@@ -153,10 +184,19 @@ class RefineController:
 
     def cancel(self) -> None:
         """Stop; no segment is made."""
+        self._cancelled = True
         if self._request is not None:
             self._request.cancel()
 
-    def _coarse(self, source: Any, part: str | int | None) -> CoarseMask:
+    def find_labels(self, node: Any, found: Callable[[list[int]], None]) -> None:
+        """Look for the labels of a label map, in steps, and tell them; none without voxels."""
+
+        def look() -> Iterator[None]:
+            found((yield from coarse_masks.labels_of(node)))
+
+        self._steps.add(look())
+
+    def _source(self, source: Any, part: str | int | None) -> CoarseSource:
         if not self._field.usable:
             raise VoxelFeatError("Fit a field to the volume first.")
         if source is None or part is None:
@@ -205,11 +245,6 @@ class RefineController:
         self._request = None
         self._steps.clear()
         self.changed.clear()
-
-
-def _shape(coarse: CoarseMask) -> tuple[int, int, int]:
-    k, j, i = coarse.mask.shape
-    return k, j, i
 
 
 def _summary(refined: Refined) -> str:

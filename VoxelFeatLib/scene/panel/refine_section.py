@@ -8,7 +8,7 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from VoxelFeatLib.scene import coarse_masks, segmentations
+from VoxelFeatLib.scene import segmentations
 from VoxelFeatLib.scene.panel.wording import milliliters, progress_format, state_line
 
 
@@ -31,6 +31,7 @@ class RefineSection:
         self._field = field
         self._segment = segment
         self._parameters = parameters
+        self._looking_for: str | None = None
         ui.refineModeCombo.addItem(_("Stay close to the source"), "prior")
         ui.refineModeCombo.addItem(_("Features only"), "paper")
         ui.refineSourceSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._on_source)
@@ -44,6 +45,7 @@ class RefineSection:
 
     def close(self) -> None:
         """Listen to the controllers no more."""
+        self._looking_for = None
         self._refine.changed.disconnect(self.update)
         self._field.changed.disconnect(self.update)
 
@@ -98,17 +100,34 @@ class RefineSection:
     def _fill_segments(self, chosen: str = "") -> None:
         combo, source = self._ui.refineSegmentCombo, self._ui.refineSourceSelector.currentNode()
         combo.clear()
+        combo.enabled = False
+        self._looking_for = None
         if source is None:
-            choices = []
-        elif source.IsA("vtkMRMLSegmentationNode"):
+            return
+        if source.IsA("vtkMRMLSegmentationNode"):
             segments = source.GetSegmentation()
-            ids = [segments.GetNthSegmentID(n) for n in range(segments.GetNumberOfSegments())]
-            choices = [(segments.GetSegment(name).GetName(), name) for name in ids]
+            for name in segmentations.segment_ids(source):
+                combo.addItem(segments.GetSegment(name).GetName(), name)
+            self._select(chosen)
         else:
-            choices = [(_label_text(source, n), str(n)) for n in coarse_masks.labels_of(source)]
-        for text, name in choices:
-            combo.addItem(text, name)
-        combo.enabled = bool(choices)
+            self._looking_for = chosen
+            self._refine.find_labels(source, lambda labels: self._add_labels(source, labels))
+
+    def _add_labels(self, source: Any, labels: list[int]) -> None:
+        """Show the labels of the source, which are told a moment after it was chosen."""
+        ui, chosen = self._ui, self._looking_for
+        if chosen is None or source is not ui.refineSourceSelector.currentNode():
+            return
+        self._looking_for = None
+        for label in labels:
+            ui.refineSegmentCombo.addItem(_label_text(source, label), str(label))
+        self._select(chosen)
+        self._remember()
+        self.update()
+
+    def _select(self, chosen: str) -> None:
+        combo = self._ui.refineSegmentCombo
+        combo.enabled = combo.count > 0
         if chosen and combo.findData(chosen) >= 0:
             combo.currentIndex = combo.findData(chosen)
 
@@ -125,7 +144,8 @@ class RefineSection:
             return
         with slicer.util.NodeModify(parameters):
             parameters.refine_source = ui.refineSourceSelector.currentNode()
-            parameters.refine_segment = self._chosen(ui.refineSegmentCombo)
+            chosen = self._looking_for or self._chosen(ui.refineSegmentCombo)
+            parameters.refine_segment = chosen
             parameters.refine_mode = self._chosen(ui.refineModeCombo)
             parameters.coarse_mm = float(ui.coarseSpinBox.value)
 
