@@ -27,6 +27,8 @@ _HOVER_COLOR: Color = (1.0, 0.9, 0.2)
 # Per cent of a fifth of the view's diagonal, some ten pixels: large enough to tell a cross from a
 # diamond, small enough to see what it marks.
 _GLYPH_PERCENT = 6.0
+# The corners of a stroke are no wider than its line.
+_CORNER_PERCENT = 1.8
 _LINE_MM = 0.6
 
 
@@ -50,7 +52,7 @@ def make_markups(
     # Complete before anybody hears of it.
     segmentation_node.GetScene().AddNode(node)
     node.CreateDefaultDisplayNodes()
-    _style(node.GetDisplayNode(), positive=positive)
+    _style(node.GetDisplayNode(), positive=positive, curve=curve)
     if curve:
         node.SetCurveTypeToLinear()
         node.SetLocked(1)  # a stroke is not dragged about; it would catch the mouse
@@ -125,14 +127,14 @@ def _defined(node: slicer.vtkMRMLMarkupsNode) -> list[int]:
     ]
 
 
-def _style(display: slicer.vtkMRMLMarkupsDisplayNode, *, positive: bool) -> None:
+def _style(display: slicer.vtkMRMLMarkupsDisplayNode, *, positive: bool, curve: bool) -> None:
     color = POSITIVE_COLOR if positive else NEGATIVE_COLOR
     display.SetColor(*color)
     display.SetSelectedColor(*color)
     display.SetActiveColor(*_HOVER_COLOR)
     display.SetGlyphType(display.ThickCross2D if positive else display.Diamond2D)
     display.SetUseGlyphScale(True)
-    display.SetGlyphScale(_GLYPH_PERCENT)
+    display.SetGlyphScale(_CORNER_PERCENT if curve else _GLYPH_PERCENT)
     display.SetPointLabelsVisibility(False)
     display.SetPropertiesLabelVisibility(False)
     display.SetCurveLineSizeMode(display.UseLineDiameter)
