@@ -89,7 +89,7 @@ class MeasuredLoop:
 
     Attributes:
         stages: What was measured; all before the first stage is in the first entry.
-        given: Bytes of this process that do not count: what the user has loaded meanwhile.
+        given: Tells the bytes of this process that do not count just now.
     """
 
     def __init__(self) -> None:
@@ -98,7 +98,7 @@ class MeasuredLoop:
         self._numbers = itertools.count()
         self._cancelled: set[int] = set()
         self._transport: _Transport | None = None
-        self.given = 0
+        self.given: Callable[[], int] = int
         self._process = psutil.Process()
         self._looked = 0.0
 
@@ -155,7 +155,7 @@ class MeasuredLoop:
                 raise TimeoutError(f"“{name}” was not over after {most:g} s")
             self.turn()
         stage.seconds = time.monotonic() - began
-        stage.after, stage.peak = self._held(), _peak() - self.given
+        stage.after, stage.peak = self._held(), _peak() - self.given()
         return stage
 
     def turn(self) -> None:
@@ -171,7 +171,7 @@ class MeasuredLoop:
             self._look_at_worker()
 
     def _held(self) -> int:
-        return int(self._process.memory_info().rss) - self.given
+        return int(self._process.memory_info().rss) - self.given()
 
     def _look_at_worker(self) -> None:
         number = None if self._transport is None else self._transport.process_id
@@ -184,8 +184,10 @@ def _name(call: Callable[[], None]) -> str:
     """Return what a callback is, and of a queue of steps what it is at."""
     queue = getattr(call, "__self__", None)
     if isinstance(queue, StepQueue) and queue.busy:
-        return str(queue._waiting[0].__qualname__)  # type: ignore[attr-defined] # noqa: SLF001
-    return str(getattr(call, "__qualname__", call))
+        work = queue._waiting[0]  # noqa: SLF001 - there is no other way to tell
+        return str(getattr(work, "__qualname__", work)).replace(".<locals>", "")
+    call = getattr(call, "func", call)
+    return str(getattr(call, "__qualname__", call)).replace(".<locals>", "")
 
 
 def _forget_peak() -> None:

@@ -62,6 +62,7 @@ class Scene:
         self._inside = {name: np.argwhere(tile.mask(name)) for name in organs}
         self.volume = self._add_volume(tile, shape_kji)
         self.geometry = geometry_of(self.volume)
+        self.loop.given = self.labelmaps
         self.views = self._add_views()
         self.link = WorkerLink(self.loop.transport, self.loop)
         self.field = FieldController(self.link, self.loop)
@@ -104,6 +105,18 @@ class Scene:
             self.scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode", name)
             views.append(node)
         return views
+
+    def labelmaps(self) -> int:
+        """Return the bytes of segments and label maps, which Slicer keeps as one byte a voxel."""
+        images = set()
+        for n in range(self.scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")):
+            segments = self.scene.GetNthNodeByClass(n, "vtkMRMLSegmentationNode").GetSegmentation()
+            names = segments.GetSegmentIDs()
+            images |= {segments.GetSegment(name).GetRepresentation(_LABELMAP) for name in names}
+        for n in range(self.scene.GetNumberOfNodesByClass("vtkMRMLLabelMapVolumeNode")):
+            node = self.scene.GetNthNodeByClass(n, "vtkMRMLLabelMapVolumeNode")
+            images.add(node.GetImageData())
+        return sum(1024 * image.GetActualMemorySize() for image in images if image is not None)
 
     # ------------------------------------------------------------------ what the user does
 
@@ -255,7 +268,7 @@ def changes(scene: Scene) -> None:
     """What is done to whole segments."""
     segment = scene.segment
     scene.do("start from existing", lambda: segment.start_from_existing(on=True))
-    scene.do("click on it", lambda: scene.click("liver", 10))
+    scene.do("click on that", lambda: scene.click("liver", 10))
     scene.do("edit elsewhere, click", lambda: (edit(scene), scene.click("liver", 11)))
     name = segment.segment_id
     scene.do("remove the segment", lambda: segment.remove_segment(name))
@@ -279,13 +292,19 @@ def edit(scene: Scene) -> None:
 
 
 def others(scene: Scene) -> None:
-    """Coarse masks as large as the volume."""
-    organs = np.isin(scene.tile.labels, [1, 2, 3, 4, 5])
+    """Masks that others have made, as large as the volume."""
+    segment = scene.segment
     source = segmentations.new_segmentation(scene.scene, scene.volume)
-    name = segmentations.add_segment(source, "coarse")
-    image = _labelmap(scene, slicer.vtkOrientedImageData(), organs)
+    name = segmentations.add_segment(source, "all")
+    image = _labelmap(scene, slicer.vtkOrientedImageData(), scene.tile.labels > 0)
     image.SetImageToWorldMatrix(vtk_matrix(scene.geometry.ijk_to_ras))
     source.GetSegmentation().GetSegment(name).AddRepresentation(_LABELMAP, image)
+    del image
+    scene.do("choose an imported mask", lambda: segment.set_segmentation(source))
+    scene.do("click on it", lambda: scene.click("liver", 14, positive=False))
+    scene.do("undo that", segment.undo)
+    scene.do("remove it", lambda: segment.remove_segment(name))
+    scene.do("bring it back", segment.undo)
     scene.do("refine", lambda: scene.refine.refine(source, name, source))
     if scene.refine.result is None:
         raise RuntimeError(scene.refine.status.text)
@@ -309,7 +328,6 @@ def _labelmap(scene: Scene, image: Any, tile: Any) -> Any:
     """Fill an image with labels as large as the volume: a tile that is repeated."""
     image.SetDimensions(*scene.geometry.shape_kji[::-1])
     image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
-    scene.loop.given += 1024 * image.GetActualMemorySize()
     voxels = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
     voxels = voxels.reshape(scene.geometry.shape_kji)
     for k in range(0, len(voxels), len(tile)):
@@ -323,7 +341,9 @@ def report(scene: Scene) -> None:
     volume = int(np.prod(scene.geometry.shape_kji)) * 2
     stages = scene.loop.stages[1:]
     begun = stages[0].before
-    table = Table(title="Steps of the main thread, ms; memory in volumes, above the start's")
+    table = Table(
+        title="Steps of the main thread, ms; memory above the start, in volumes, besides labelmaps"
+    )
     columns = ("stage", "seconds", "steps", "CPU max", "CPU 99 %", "wall max", "longest step")
     for column in (*columns, "after", "peak", "worker, GB"):
         table.add_column(column, justify="left" if column in columns[::6] else "right")
@@ -351,7 +371,7 @@ def report(scene: Scene) -> None:
         Row("longest step of the main thread, wall", max(turn.wall for turn in turns), "ms"),
         Row("steps above 100 ms CPU", sum(c > _LONGEST for c in cpu), "", 0),
         Row(
-            "memory above the start, at its peak",
+            "memory besides the labelmaps, above the start, at its peak",
             max((stage.peak - begun) / volume for stage in stages),
             "volumes",
             _GROWTH,

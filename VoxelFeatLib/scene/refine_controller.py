@@ -228,8 +228,9 @@ class RefineController:
         for wire in chunks:
             extent, mask = unpack_mask(wire)
             writer.queue(segment_id, extent, mask)
-            while writer.step():
-                yield
+            yield
+        while writer.step():  # when all is queued: its labelmap grows once then
+            yield
         self.result = Refined(
             target, segment_id, float(reply["coarse_ml"]), float(reply["refined_ml"])
         )

@@ -120,8 +120,9 @@ def put_back(
         if segmentation.GetSegment(name) is None:
             return
         writer.queue(name, extent, part.mask(), masked=False)
-        while writer.step():
-            yield
+        yield
+    while writer.step():  # when all is queued: its labelmap grows once then
+        yield
 
 
 def _leave_labelmap(segmentation: Any, segment_id: str) -> Generator[None, None, None]:
