@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -112,44 +112,37 @@ class Preset:
         )
 
 
+_FAST = Preset(
+    name="fast",
+    summary="For a CPU: feature grids, two hundred views, minutes.",
+    network="grid",
+    views=192,
+    pool=192,
+    first_views=12,
+    fill=0.6,
+    steps=1500,
+    windows=12,
+    window=8,
+    learning_rate=1.0,
+    final_rate=0.1,
+    planes=8,
+    augmentations=2,
+    heldout_views=6,
+)
+
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         preset.name: preset
         for preset in (
-            Preset(
+            replace(
+                _FAST,
                 name="draft",
                 summary="For a first look, and for tests: as fast, with a quarter of the views.",
-                network="grid",
                 views=48,
                 pool=48,
-                first_views=12,
-                fill=0.6,
                 steps=200,
-                windows=12,
-                window=8,
-                learning_rate=1.0,
-                final_rate=0.1,
-                planes=8,
-                augmentations=2,
-                heldout_views=6,
             ),
-            Preset(
-                name="fast",
-                summary="For a CPU: feature grids, two hundred views, minutes.",
-                network="grid",
-                views=192,
-                pool=192,
-                first_views=12,
-                fill=0.6,
-                steps=1500,
-                windows=12,
-                window=8,
-                learning_rate=1.0,
-                final_rate=0.1,
-                planes=8,
-                augmentations=2,
-                heldout_views=6,
-            ),
+            _FAST,
             Preset(
                 name="balanced",
                 summary="For a GPU: finer feature grids, a thousand views.",
