@@ -69,6 +69,7 @@ class Scene:
         self.segment = SegmentController(self.link, self.field, self.loop, self.scene)
         self.refine = RefineController(self.link, self.field, self.loop)
         self.acting = False
+        self.loaded: list[Any] = []
 
     def close(self) -> None:
         """End the worker."""
@@ -108,15 +109,14 @@ class Scene:
 
     def labelmaps(self) -> int:
         """Return the bytes of segments and label maps, which Slicer keeps as one byte a voxel."""
-        images = set()
+        images: list[Any] = []
         for n in range(self.scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")):
             segments = self.scene.GetNthNodeByClass(n, "vtkMRMLSegmentationNode").GetSegmentation()
             names = segments.GetSegmentIDs()
-            images |= {segments.GetSegment(name).GetRepresentation(_LABELMAP) for name in names}
-        for n in range(self.scene.GetNumberOfNodesByClass("vtkMRMLLabelMapVolumeNode")):
-            node = self.scene.GetNthNodeByClass(n, "vtkMRMLLabelMapVolumeNode")
-            images.add(node.GetImageData())
-        return sum(1024 * image.GetActualMemorySize() for image in images if image is not None)
+            images += [segments.GetSegment(name).GetRepresentation(_LABELMAP) for name in names]
+        images += [node.GetImageData() for node in self.loaded]
+        unique = {id(image): image for image in images if image is not None}
+        return sum(1024 * image.GetActualMemorySize() for image in unique.values())
 
     # ------------------------------------------------------------------ what the user does
 
@@ -310,6 +310,7 @@ def others(scene: Scene) -> None:
         raise RuntimeError(scene.refine.status.text)
     labels = scene.scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "labels")
     labels.SetAndObserveImageData(_labelmap(scene, vtk.vtkImageData(), scene.tile.labels))
+    scene.loaded.append(labels)
     labels.SetIJKToRASMatrix(vtk_matrix(scene.geometry.ijk_to_ras))
     scene.do("labels of a label map", lambda: find_labels(scene, labels))
 
