@@ -9,6 +9,7 @@ from scipy.ndimage import distance_transform_edt
 from vtk.util import numpy_support
 
 from VoxelFeatLib.imaging.phantom import Phantom
+from VoxelFeatLib.scene import segmentations
 from VoxelFeatLib.scene.segment_controller import SegmentController
 from VoxelFeatLib.scene.segment_writer import SegmentWriter
 from VoxelFeatLib.segmenting.extent import Extent
@@ -290,3 +291,20 @@ def test_a_click_before_the_field_is_answered_when_there_is_one(
     person.wait()
     assert person.mask()[deepest(liver)]
     controller.close()
+
+
+def test_an_answer_under_way_leaves_nothing_half_done_in_another_segmentation(
+    a_person, a_phantom, a_scene, a_volume_node
+):
+    controller = a_person.controller
+    segment_id = controller.add_segment("liver")
+    first = controller.segmentation
+    a_person.click(deepest(label_of(a_phantom, "liver")), wait=False)
+    a_person.loop.run_until(lambda: a_person.mask().any() or not controller.busy)
+    controller.set_segmentation(segmentations.new_segmentation(a_scene, a_volume_node))
+    a_person.loop.run_for(1.0)
+    left = SegmentWriter(first, a_volume_node).read(segment_id)
+    controller.set_segmentation(first)
+    controller.recompute()
+    a_person.wait()
+    assert not left.any() or np.array_equal(left, a_person.mask())
