@@ -165,6 +165,43 @@ def test_a_box_bounds_what_changes(a_person, a_phantom):
     a_person.wait()
 
 
+def test_a_box_is_found_again(a_person, a_field, a_link, a_loop, a_scene):
+    controller = a_person.controller
+    controller.add_segment("liver")
+    controller.set_box(True)
+    box, segmentation = controller.box_node, controller.segmentation
+    controller.close()
+    after = SegmentController(a_link, a_field, a_loop, a_scene)  # as a reload or a saved scene does
+    after.set_segmentation(segmentation)
+    assert after.box_node is box
+    after.set_box(False)
+    assert box.GetScene() is None
+    assert not box.GetDisplayVisibility()
+    after.close()
+
+
+def test_tools_work_again_when_a_warp_is_gone(a_person, a_scene):
+    controller, volume = a_person.controller, a_person.field.volume
+    warp = a_scene.AddNewNodeByClass("vtkMRMLGridTransformNode", "warp")
+    volume.SetAndObserveTransformNodeID(warp.GetID())
+    controller.place(True)
+    assert controller.placing is None
+    assert controller.segmentation is None  # none that would stay under the warp
+    assert "non-linear transform warp" in a_person.said[-1]
+    volume.SetAndObserveTransformNodeID(None)
+    controller.place(True)
+    assert controller.placing is True
+    segmentation = controller.segmentation
+    controller.set_segmentation(None)
+    volume.SetAndObserveTransformNodeID(warp.GetID())
+    controller.set_segmentation(segmentation)
+    controller.place(True)
+    assert controller.placing is None
+    volume.SetAndObserveTransformNodeID(None)
+    controller.place(True)
+    assert controller.placing is True
+
+
 def test_a_click_outside_is_left_out_in_words(a_person, a_phantom):
     liver = label_of(a_phantom, "liver")
     a_person.controller.add_segment("liver")

@@ -188,7 +188,9 @@ class FakeSegment(Fake):
     def made(self, inside: int, outside: int, added_ml: float, removed_ml: float) -> None:
         """Have clicks, and an answer to the last one."""
         self.counts[self.segment_id] = (inside, outside)
-        change = SimpleNamespace(added_ml=added_ml, removed_ml=removed_ml)
+        change = SimpleNamespace(
+            segment_id=self.segment_id, added_ml=added_ml, removed_ml=removed_ml
+        )
         self.show(last_change=change, can_undo=True, busy=False)
 
 

@@ -123,6 +123,33 @@ def test_clicks_and_the_last_change_are_told(a_clicker):
     assert a_clicker.segment.calls[-1] == ("show_last_change",)
 
 
+def test_a_change_of_another_segment_is_not_told_of_this_one(a_clicker):
+    a_clicker.click("addSegmentButton")
+    a_clicker.segment.made(3, 1, 12.34, 0.0)
+    assert a_clicker.ui.segmentStatusLabel.text == "3 inside, 1 outside · <b>+12.3 ml</b>"
+    first = a_clicker.segment.segment_id
+    a_clicker.click("addSegmentButton")
+    a_clicker.segment.counts[a_clicker.segment.segment_id] = (1, 0)
+    a_clicker.segment.changed.emit()
+    assert a_clicker.segment.segment_id != first
+    assert a_clicker.ui.segmentStatusLabel.text == "1 inside, 0 outside"
+
+
+def test_what_changed_nothing_says_so(a_clicker):
+    a_clicker.click("addSegmentButton")
+    a_clicker.segment.made(1, 0, 0.0, 0.0)
+    assert a_clicker.ui.segmentStatusLabel.text == "1 inside, 0 outside · <b>no change</b>"
+
+
+def test_a_deleted_segmentation_is_not_chosen_again(a_clicker):
+    a_clicker.click("addSegmentButton")
+    deleted = a_clicker.parameters.segmentation
+    assert deleted is not None
+    slicer.mrmlScene.RemoveNode(deleted)
+    a_clicker.segment.show(segmentation=deleted)  # a controller that has not heard of it yet
+    assert a_clicker.parameters.segmentation is None
+
+
 def test_messages_stay_until_the_next_action(a_clicker):
     a_clicker.segment.message.emit("Nothing was found.")
     assert "Nothing was found." in a_clicker.ui.segmentStatusLabel.text

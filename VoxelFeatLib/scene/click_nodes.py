@@ -243,7 +243,7 @@ class ClickNodes:
                 markups.is_scribble(node) or not scribbles_only
             ):
                 self._unwatch(node.GetID())
-                self._scene.RemoveNode(node)
+                markups.take_away(node)
 
     def _watch_all(self) -> None:
         for node in markups.markups_of(self.segmentation_node):

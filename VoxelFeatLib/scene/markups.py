@@ -72,6 +72,12 @@ def markups_of(segmentation_node: slicer.vtkMRMLSegmentationNode) -> Iterator[sl
             yield node
 
 
+def take_away(node: slicer.vtkMRMLMarkupsNode) -> None:
+    """Remove a node from its scene; hidden first, as slice views may go on drawing it otherwise."""
+    node.SetDisplayVisibility(False)
+    node.GetScene().RemoveNode(node)
+
+
 def segment_of(node: slicer.vtkMRMLMarkupsNode) -> str:
     """Return the ID of the segment whose clicks a node holds."""
     return str(node.GetAttribute(SEGMENT_ATTRIBUTE))

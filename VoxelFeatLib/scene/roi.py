@@ -84,6 +84,15 @@ def box_of(roi: Any, volume: Any) -> RoiBox:
     )
 
 
+def find_roi(scene: Any) -> Any:
+    """Return the ROI node that ``make_roi`` has added to a scene; None where there is none."""
+    for number in range(scene.GetNumberOfNodesByClass("vtkMRMLMarkupsROINode")):
+        node = scene.GetNthNodeByClass(number, "vtkMRMLMarkupsROINode")
+        if node.GetAttribute(BOX_ATTRIBUTE):
+            return node
+    return None
+
+
 def make_roi(volume: Any) -> Any:
     """Add an ROI node in the middle of a volume, along its axes and under its transform."""
     scene, geometry = volume.GetScene(), geometry_of(volume)

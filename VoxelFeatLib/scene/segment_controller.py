@@ -21,7 +21,6 @@ from VoxelFeatLib.scene.last_change import LastChange
 from VoxelFeatLib.scene.segment_journal import SegmentJournal
 from VoxelFeatLib.scene.segment_tools import SegmentTools
 from VoxelFeatLib.scene.segment_workbench import SegmentWorkbench
-from VoxelFeatLib.scene.segmentations import segment_ids
 from VoxelFeatLib.scene.signal import Signal
 
 if TYPE_CHECKING:
@@ -155,7 +154,8 @@ class SegmentController:
     def select(self, segment_id: str) -> None:
         """Choose the segment that clicks belong to; "" for none."""
         node = self.segmentation
-        self.segment_id = segment_id if node and segment_id in segment_ids(node) else ""
+        known = node is not None and segment_id in segmentations.segment_ids(node)
+        self.segment_id = segment_id if known else ""
         self._aim()
         self.changed.emit()
 
@@ -163,18 +163,19 @@ class SegmentController:
         """Add an empty segment and select it, and a segmentation where there is none.
 
         Returns:
-            Its id; "" when there is no volume.
+            Its id; "" when there is no volume that can be segmented.
         """
         volume = self._field.volume
-        if volume is None:
-            self.message.emit("Choose a volume first.")
+        try:
+            volume_nodes.check_volume(volume)
+        except InputError as error:
+            self.message.emit(str(error))
             return ""
         if self.segmentation is None:
             self.set_segmentation(segmentations.new_segmentation(self._scene, volume))
         segmentations.belong(self.segmentation, volume)
-        segment_id = segmentations.add_segment(self.segmentation, name)
-        self.select(segment_id)
-        return segment_id
+        self.select(segmentations.add_segment(self.segmentation, name))
+        return self.segment_id
 
     def remove_segment(self, segment_id: str) -> None:
         """Remove a segment with its clicks; can be undone."""
@@ -222,7 +223,10 @@ class SegmentController:
             self._bench.later(self._bench.start_from(self.segment_id, existing=on))
 
     def _has_segment(self, positive: bool | None) -> bool:
-        return positive is not None and bool(self.segment_id or self.add_segment())
+        wanted = positive is not None and bool(self.segment_id or self.add_segment())
+        if wanted and self._bench is None:
+            self._rebuild()  # what was in the way, a warp say, may be gone; if not, it is told
+        return wanted and self._bench is not None
 
     def _aim(self) -> None:
         """Have the tools and the view follow the selected segment."""
@@ -258,11 +262,9 @@ class SegmentController:
 
     def show_last_change(self) -> None:
         """Show for a moment what the last answer changed."""
-        if self.last_change is None or self._bench is None:
-            return
-        result = self._bench.result(self.last_change.segment_id)
-        if result is not None:
-            self._flash.show(self.last_change, result.mask, self._field.volume)
+        change, bench = self.last_change, self._bench
+        if change and bench and (result := bench.result(change.segment_id)) is not None:
+            self._flash.show(change, result.mask, self._field.volume)
 
     def undo(self) -> None:
         """Take the last action back, with its result."""
@@ -288,16 +290,13 @@ class SegmentController:
             self.message.emit(_NO_FIELD)
 
     def _on_answer(self, answer: Answer) -> None:
-        bench = self._bench
-        result = None if bench is None else bench.result(answer.segment_id)
-        if bench is None or result is None or self._journal is None:
+        bench, journal = self._bench, self._journal
+        if not bench or not journal or (result := bench.result(answer.segment_id)) is None:
             return
-        self._journal.amend(answer)
-        if answer.differences or answer.answered != answer.answered_before:
-            self.last_change = LastChange.of(answer, bench.geometry)
-            self.show_last_change()
-        else:
-            self.last_change = None  # undo, say: what it changed was in place before the answer
+        journal.amend(answer)
+        new = answer.differences or answer.answered != answer.answered_before  # undo's are not
+        self.last_change = LastChange.of(answer, bench.geometry) if new else None
+        self.show_last_change()
         if not answer.voxels and result.answered.positive:
             self.message.emit(_NOTHING)
         self.changed.emit()
@@ -332,7 +331,7 @@ class SegmentController:
             return
         for segment_id in self._bench.forget_removed():
             self._journal.forget(segment_id)
-        left = segment_ids(self.segmentation)
+        left = segmentations.segment_ids(self.segmentation)
         if self.segment_id and self.segment_id not in left:
             self.select(next(iter(left), ""))
         self.changed.emit()
@@ -371,7 +370,8 @@ class SegmentController:
         self._journal.travelled.connect(self._on_travelled)
         for event in (slicer.vtkSegmentation.SegmentAdded, slicer.vtkSegmentation.SegmentRemoved):
             self._observed.append((node, node.AddObserver(event, self._on_segments)))
-        self.select(self.segment_id or next(iter(segment_ids(node)), ""))
+        self._tools.find_box()
+        self.select(self.segment_id or next(iter(segmentations.segment_ids(node)), ""))
 
     def _end(self) -> None:
         self._flash.clear()

@@ -9,8 +9,9 @@ import vtk
 
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.imaging.aliases import FloatArray
+from VoxelFeatLib.scene.markups import take_away
 from VoxelFeatLib.scene.place import Placing
-from VoxelFeatLib.scene.roi import box_of, make_roi
+from VoxelFeatLib.scene.roi import box_of, find_roi, make_roi
 from VoxelFeatLib.scene.scribble_tool import ScribbleTool, SliceView
 from VoxelFeatLib.scene.segment_workbench import Limits
 from VoxelFeatLib.scene.signal import Signal
@@ -111,6 +112,11 @@ class SegmentTools:
         if self.box_node is None:
             self.use_box(make_roi(volume))
 
+    def find_box(self) -> None:
+        """Use the box that is in the scene, as in one that was saved, or after a reload."""
+        if self.box_node is None:
+            self.use_box(find_roi(self._scene))
+
     def use_box(self, node: Any) -> None:
         """Use an ROI node as the box; None for none: the node that was used is removed."""
         if node is self.box_node:
@@ -120,7 +126,7 @@ class SegmentTools:
         self._box_tags.clear()
         before, self.box_node = self.box_node, node
         if node is None and before.GetScene() is not None:
-            self._scene.RemoveNode(before)
+            take_away(before)
         if node is not None:
             for event in (vtk.vtkCommand.ModifiedEvent, node.PointModifiedEvent):
                 self._box_tags.append(

@@ -183,6 +183,8 @@ class Panel:
         parameters, segment = self._parameters, self._controllers.segment
         if parameters is None or segment.segmentation is None or self._following:
             return
+        if segment.segmentation.GetScene() is None:
+            return  # just deleted: the parameter node has let go of it already
         if parameters.segmentation is not segment.segmentation:
             parameters.segmentation = segment.segmentation  # a tool has made one
         if segment.segment_id and parameters.segment_id != segment.segment_id:

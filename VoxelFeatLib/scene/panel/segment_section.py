@@ -155,7 +155,7 @@ class SegmentSection:
             return colored("idle", _("Choose “Inside” and click in a slice."))
         counts = _("{inside} inside, {outside} outside").format(inside=inside, outside=outside)
         change = self._segment.last_change
-        if change is None:
+        if change is None or change.segment_id != self._segment.segment_id:
             return counts
         return f"{counts} · <b>{gained_and_lost(change.added_ml, change.removed_ml)}</b>"
 
