@@ -31,7 +31,7 @@ if (_SOURCE / _LIBRARY / "__init__.py").is_file() and str(_SOURCE) not in sys.pa
 
 def registerSampleData() -> None:
     """Offer the phantom and a public CT in the module Sample Data."""
-    from VoxelFeatLib.scene import sample_data
+    from VoxelFeatLib.scene.nodes import sample_data
 
     sample_data.register()
 
@@ -163,14 +163,14 @@ class VoxelFeatLogic(ScriptedLoadableModuleLogic):
     def controllers(self) -> Any:
         """Return worker, field, segment, refinement and overlay, made when first asked for."""
         if self._controllers is None:
-            from VoxelFeatLib.scene.field_controller import FieldController
-            from VoxelFeatLib.scene.overlay_controller import OverlayController
+            from VoxelFeatLib.scene.application.qprocess import QtTimers
+            from VoxelFeatLib.scene.controllers.field_controller import FieldController
+            from VoxelFeatLib.scene.controllers.overlay_controller import OverlayController
+            from VoxelFeatLib.scene.controllers.refine_controller import RefineController
+            from VoxelFeatLib.scene.controllers.segment_controller import SegmentController
+            from VoxelFeatLib.scene.controllers.worker_link import WorkerLink
             from VoxelFeatLib.scene.panel.panel import Controllers
             from VoxelFeatLib.scene.panel.worker_section import missing
-            from VoxelFeatLib.scene.qprocess import QtTimers
-            from VoxelFeatLib.scene.refine_controller import RefineController
-            from VoxelFeatLib.scene.segment_controller import SegmentController
-            from VoxelFeatLib.scene.worker_link import WorkerLink
 
             timers = QtTimers()
             link = WorkerLink(self._makeTransport, timers, missing=missing)
@@ -193,7 +193,7 @@ class VoxelFeatLogic(ScriptedLoadableModuleLogic):
     @staticmethod
     def checkRemoteCommand(command: str) -> None:
         """Raise an InputError if a command for the worker cannot be split into words."""
-        from VoxelFeatLib.scene.qprocess import split_command
+        from VoxelFeatLib.scene.application.qprocess import split_command
 
         split_command(command)
 
@@ -207,8 +207,8 @@ class VoxelFeatLogic(ScriptedLoadableModuleLogic):
 
     @staticmethod
     def _makeTransport() -> Any:
+        from VoxelFeatLib.scene.application.qprocess import worker_transport
         from VoxelFeatLib.scene.panel.worker_section import remote_command
-        from VoxelFeatLib.scene.qprocess import worker_transport
 
         return worker_transport(remote_command())
 

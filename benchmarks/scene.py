@@ -26,12 +26,12 @@ from vtk.util import numpy_support
 from VoxelFeatLib.imaging.aliases import Position
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.phantom import Phantom, make_phantom
-from VoxelFeatLib.scene import segmentations
-from VoxelFeatLib.scene.field_controller import FieldController
-from VoxelFeatLib.scene.refine_controller import RefineController
-from VoxelFeatLib.scene.segment_controller import SegmentController
-from VoxelFeatLib.scene.volume_nodes import geometry_of, vtk_matrix
-from VoxelFeatLib.scene.worker_link import WorkerLink
+from VoxelFeatLib.scene.controllers.field_controller import FieldController
+from VoxelFeatLib.scene.controllers.refine_controller import RefineController
+from VoxelFeatLib.scene.controllers.segment_controller import SegmentController
+from VoxelFeatLib.scene.controllers.worker_link import WorkerLink
+from VoxelFeatLib.scene.nodes import segmentations
+from VoxelFeatLib.scene.nodes.volume_nodes import geometry_of, vtk_matrix
 
 _SPACING_IJK = (0.75, 0.75, 3.0)
 _LABELMAP = "Binary labelmap"

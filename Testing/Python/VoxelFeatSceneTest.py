@@ -23,8 +23,8 @@ class VoxelFeatSceneTest(unittest.TestCase):
 
     def test_the_phantom_becomes_nodes_and_comes_back(self) -> None:
         from VoxelFeatLib.imaging.phantom import make_phantom
-        from VoxelFeatLib.scene.sample_data import load_phantom
-        from VoxelFeatLib.scene.volume_nodes import VolumeSource
+        from VoxelFeatLib.scene.nodes.sample_data import load_phantom
+        from VoxelFeatLib.scene.nodes.volume_nodes import VolumeSource
 
         shape, spacing = (8, 40, 48), (8.0, 8.0, 20.0)
         volume, segmentation = load_phantom(slicer.mrmlScene, shape, spacing)
@@ -39,7 +39,8 @@ class VoxelFeatSceneTest(unittest.TestCase):
 
     def test_nothing_of_the_scene_layer_loads_torch(self) -> None:
         before = "torch" in sys.modules  # another extension may have loaded it
-        from VoxelFeatLib.scene import sample_data, segment_writer, volume_nodes
+        from VoxelFeatLib.scene.nodes import sample_data, volume_nodes
+        from VoxelFeatLib.scene.segments import segment_writer
 
         self.assertIsNotNone((sample_data, segment_writer, volume_nodes))
         self.assertEqual("torch" in sys.modules, before)

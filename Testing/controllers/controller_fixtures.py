@@ -15,9 +15,9 @@ import vtk
 from vtk.util import numpy_support
 
 from VoxelFeatLib.imaging.phantom import Phantom, make_phantom
-from VoxelFeatLib.scene.field_controller import FieldController
-from VoxelFeatLib.scene.volume_nodes import vtk_matrix
-from VoxelFeatLib.scene.worker_link import WorkerLink
+from VoxelFeatLib.scene.controllers.field_controller import FieldController
+from VoxelFeatLib.scene.controllers.worker_link import WorkerLink
+from VoxelFeatLib.scene.nodes.volume_nodes import vtk_matrix
 from VoxelFeatLib.worker.client.transport import SubprocessTransport
 
 

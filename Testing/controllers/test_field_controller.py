@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from vtk.util import numpy_support
 
-from VoxelFeatLib.scene.field_controller import FieldController
-from VoxelFeatLib.scene.worker_link import WorkerLink
+from VoxelFeatLib.scene.controllers.field_controller import FieldController
+from VoxelFeatLib.scene.controllers.worker_link import WorkerLink
 
 
 def fit(field, loop) -> None:

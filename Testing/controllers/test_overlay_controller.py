@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from vtk.util import numpy_support
 
-from VoxelFeatLib.scene.overlay_controller import OverlayController
+from VoxelFeatLib.scene.controllers.overlay_controller import OverlayController
 
 
 @pytest.fixture

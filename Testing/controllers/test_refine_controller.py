@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import vtk
 
-from VoxelFeatLib.scene import segmentations
-from VoxelFeatLib.scene.refine_controller import RefineController
-from VoxelFeatLib.scene.segment_writer import SegmentWriter
+from VoxelFeatLib.scene.controllers.refine_controller import RefineController
+from VoxelFeatLib.scene.nodes import segmentations
+from VoxelFeatLib.scene.segments.segment_writer import SegmentWriter
 from VoxelFeatLib.segmenting.extent import Extent
 
 FACTOR = 3

@@ -9,9 +9,9 @@ from scipy.ndimage import distance_transform_edt
 from vtk.util import numpy_support
 
 from VoxelFeatLib.imaging.phantom import Phantom
-from VoxelFeatLib.scene import segmentations
-from VoxelFeatLib.scene.segment_controller import SegmentController
-from VoxelFeatLib.scene.segment_writer import SegmentWriter
+from VoxelFeatLib.scene.controllers.segment_controller import SegmentController
+from VoxelFeatLib.scene.nodes import segmentations
+from VoxelFeatLib.scene.segments.segment_writer import SegmentWriter
 from VoxelFeatLib.segmenting.extent import Extent
 
 

@@ -101,10 +101,10 @@ def a_fresh_module(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], types.Mod
     """Import a module of the scene against the stand-ins; it is forgotten afterwards."""
 
     def load(name: str) -> types.ModuleType:
-        full = f"VoxelFeatLib.scene.{name}"
+        full = f"VoxelFeatLib.scene.application.{name}"
         # The setters restore what was there; else another test would find this one's module.
         monkeypatch.setitem(sys.modules, full, types.ModuleType(full))
-        package = importlib.import_module("VoxelFeatLib.scene")
+        package = importlib.import_module("VoxelFeatLib.scene.application")
         monkeypatch.setattr(package, name, None, raising=False)
         del sys.modules[full]
         return importlib.import_module(full)

@@ -12,8 +12,8 @@ import pytest
 
 import VoxelFeatLib
 from VoxelFeatLib.errors import Cancelled
-from VoxelFeatLib.scene import requirements
-from VoxelFeatLib.scene.requirements import CLIENT, TORCH, WORKER, Requirement
+from VoxelFeatLib.scene.application import requirements
+from VoxelFeatLib.scene.application.requirements import CLIENT, TORCH, WORKER, Requirement
 
 LIBRARY = Path(VoxelFeatLib.__file__).parent
 

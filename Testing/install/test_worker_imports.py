@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import VoxelFeatLib
-from VoxelFeatLib.scene.requirements import CLIENT, TORCH, WORKER
+from VoxelFeatLib.scene.application.requirements import CLIENT, TORCH, WORKER
 
 LIBRARY = Path(VoxelFeatLib.__file__).parent
 # What every Slicer has.

@@ -5,8 +5,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from VoxelFeatLib.scene import coarse_masks, field_status, segmentations
-from VoxelFeatLib.scene.field_status import FieldStatus
+from VoxelFeatLib.scene.controllers import field_status
+from VoxelFeatLib.scene.controllers.field_status import FieldStatus
+from VoxelFeatLib.scene.nodes import coarse_masks, segmentations
 from VoxelFeatLib.scene.signal import Signal
 
 HELLO = {

@@ -6,7 +6,7 @@ import pytest
 import slicer
 from panel.fakes import CACHED, HELLO
 
-from VoxelFeatLib.scene.field_status import FieldStatus
+from VoxelFeatLib.scene.controllers.field_status import FieldStatus
 
 
 def _ready_to_fit(person, volume):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -205,17 +206,17 @@ def test_selftest_and_sample_data_are_found_when_they_are_asked_for(a_person, mo
     import types
 
     ran, registered = [], []
-    for name, function in (("selftest", "run"), ("sample_data", "register")):
-        module = types.ModuleType(f"VoxelFeatLib.scene.{name}")
+    parts = (("scene", "selftest", "run"), ("scene.nodes", "sample_data", "register"))
+    for package, name, function in parts:
+        module = types.ModuleType(f"VoxelFeatLib.{package}.{name}")
         setattr(
             module,
             function,
             lambda *said, name=name: (ran, registered)[name == "sample_data"].append(said),
         )
         monkeypatch.setitem(sys.modules, module.__name__, module)
-        import VoxelFeatLib.scene
-
-        monkeypatch.setattr(VoxelFeatLib.scene, name, module, raising=False)
+        parent = importlib.import_module(f"VoxelFeatLib.{package}")
+        monkeypatch.setattr(parent, name, module, raising=False)
     a_person.module.VoxelFeatTest("runTest").runTest(msec=10)
     slicer.app.emit("startupCompleted()")
     assert len(ran) == 1

@@ -19,7 +19,7 @@ def a_session(the_application, monkeypatch, tmp_path):
     from PySide6 import QtCore, QtWidgets
     from slicer_standin.application import load_module
 
-    from VoxelFeatLib.scene import qprocess
+    from VoxelFeatLib.scene.application import qprocess
 
     monkeypatch.setenv("VOXELFEAT_CACHE", str(tmp_path))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

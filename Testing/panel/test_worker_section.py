@@ -65,18 +65,32 @@ def test_remote_command_is_kept_and_used(an_owner, a_volume):
     assert "Running on gpu-box" in an_owner.ui.workerStatusLabel.text
 
 
+def test_a_remote_worker_that_has_not_spoken_yet(an_owner):
+    _enter(an_owner, "ssh gpu-box voxelfeat worker")
+    for state, text in (
+        ("starting", "Starting…"),
+        ("stopped", "Not running."),
+        ("failed", "could not be started"),
+    ):
+        an_owner.link.show(state=state, hello={})
+        assert text in an_owner.ui.workerStatusLabel.text
+
+
 def test_a_command_that_cannot_be_used_is_refused(an_owner, the_messages):
     import qt
 
     _enter(an_owner, 'ssh "gpu-box')
-    assert "quotation mark" in the_messages[0]
+    assert "quotation mark" in an_owner.ui.workerStatusLabel.text
+    assert the_messages == []  # a dialog would finish the editing a second time
     assert not qt.QSettings().contains("VoxelFeat/RemoteCommand")
     assert not _reconnected(an_owner)
+    _enter(an_owner, "")
+    assert "quotation mark" not in an_owner.ui.workerStatusLabel.text
 
 
 def test_what_is_missing_is_told_and_installed_after_asking(an_owner, monkeypatch, the_messages):
     from VoxelFeatLib.errors import Cancelled
-    from VoxelFeatLib.scene import install
+    from VoxelFeatLib.scene.application import install
 
     missing = ["Install what VoxelFeat needs first: msgpack."]
     monkeypatch.setattr(install, "missing_sentence", lambda **_: missing[0])

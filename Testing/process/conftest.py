@@ -46,7 +46,7 @@ def a_slicer(monkeypatch: pytest.MonkeyPatch, tmp_path) -> types.ModuleType:
 @pytest.fixture
 def a_qprocess_module(monkeypatch: pytest.MonkeyPatch, a_qt, a_slicer) -> types.ModuleType:
     """The module under test, bound to these stand-ins and forgotten afterwards."""
-    name = "VoxelFeatLib.scene.qprocess"
+    name = "VoxelFeatLib.scene.application.qprocess"
     package = importlib.import_module("VoxelFeatLib.scene")
     # The setter restores what was there; without it another test would find this one's module.
     monkeypatch.setitem(sys.modules, name, types.ModuleType(name))

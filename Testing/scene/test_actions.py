@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from VoxelFeatLib.scene.actions import Action, Actions
-from VoxelFeatLib.scene.click_nodes import ClickState
-from VoxelFeatLib.scene.segment_results import SegmentClicks
+from VoxelFeatLib.scene.controllers.actions import Action, Actions
+from VoxelFeatLib.scene.controllers.segment_results import SegmentClicks
+from VoxelFeatLib.scene.nodes.click_nodes import ClickState
 from VoxelFeatLib.segmenting.history import PackedMask
 
 SHAPE = (7, 9, 11)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from VoxelFeatLib.scene.bit_mask import BitMask
-from VoxelFeatLib.scene.mask_packer import as_message
+from VoxelFeatLib.scene.controllers.mask_packer import as_message
+from VoxelFeatLib.scene.segments.bit_mask import BitMask
 from VoxelFeatLib.segmenting.extent import Extent
 from VoxelFeatLib.worker.protocol import whole_mask
 
@@ -70,7 +70,7 @@ def test_the_bounding_extent_holds_all_voxels():
 @pytest.mark.parametrize("shape", [SHAPE, (3, 5, 16), (1, 1, 3)])
 @pytest.mark.parametrize("at_once", [1, 13, 200, 1 << 20])
 def test_a_mask_is_packed_in_parts(shape, at_once, monkeypatch):
-    monkeypatch.setattr("VoxelFeatLib.scene.bit_mask._PACKED", at_once)
+    monkeypatch.setattr("VoxelFeatLib.scene.segments.bit_mask._PACKED", at_once)
     mask = np.random.default_rng(3).random(shape) < 0.1
     mask[0, 0, 0] = True
     bits = BitMask(shape)

@@ -8,10 +8,10 @@ import slicer
 import vtk
 
 from VoxelFeatLib.errors import InputError
-from VoxelFeatLib.scene import markups
-from VoxelFeatLib.scene.click_nodes import ClickNodes, ClickState
-from VoxelFeatLib.scene.scribbles import Scribble, voxel_positions
-from VoxelFeatLib.scene.volume_nodes import geometry_of, moved, world_from_local
+from VoxelFeatLib.scene.nodes import markups
+from VoxelFeatLib.scene.nodes.click_nodes import ClickNodes, ClickState
+from VoxelFeatLib.scene.nodes.scribbles import Scribble, voxel_positions
+from VoxelFeatLib.scene.nodes.volume_nodes import geometry_of, moved, world_from_local
 
 GEOMETRIES = [
     "plain",

@@ -9,7 +9,7 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 import vtk  # noqa: E402
 from vtk.util import numpy_support  # noqa: E402
 
-from VoxelFeatLib.scene.overlays import SliceOverlays  # noqa: E402
+from VoxelFeatLib.scene.views.overlays import SliceOverlays  # noqa: E402
 from VoxelFeatLib.worker.protocol import Plane  # noqa: E402
 
 LIKENESS = np.full((20, 30), 200, dtype=np.uint8)

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from VoxelFeatLib.scene.markups import make_markups
-from VoxelFeatLib.scene.place import Placing
-from VoxelFeatLib.scene.roi import make_roi
+from VoxelFeatLib.scene.nodes.markups import make_markups
+from VoxelFeatLib.scene.nodes.roi import make_roi
+from VoxelFeatLib.scene.views.place import Placing
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 import vtk  # noqa: E402
 
 from VoxelFeatLib.errors import InputError  # noqa: E402
-from VoxelFeatLib.scene.removed_segments import put_back, take_out  # noqa: E402
-from VoxelFeatLib.scene.segment_writer import SegmentWriter  # noqa: E402
+from VoxelFeatLib.scene.segments.removed_segments import put_back, take_out  # noqa: E402
+from VoxelFeatLib.scene.segments.segment_writer import SegmentWriter  # noqa: E402
 from VoxelFeatLib.segmenting.extent import Extent  # noqa: E402
 
 SHAPE = (7, 9, 11)

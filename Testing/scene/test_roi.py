@@ -6,8 +6,8 @@ import slicer
 import vtk
 
 from VoxelFeatLib.errors import InputError
-from VoxelFeatLib.scene.roi import box_of, make_roi
-from VoxelFeatLib.scene.volume_nodes import array_of, geometry_of, moved, world_from_local
+from VoxelFeatLib.scene.nodes.roi import box_of, make_roi
+from VoxelFeatLib.scene.nodes.volume_nodes import array_of, geometry_of, moved, world_from_local
 from VoxelFeatLib.segmenting.extent import Extent
 
 WHOLE = Extent((0, 0, 0), (7, 9, 11))

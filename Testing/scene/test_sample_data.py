@@ -13,9 +13,9 @@ import pytest
 from VoxelFeatLib.imaging.phantom import make_phantom
 
 pytest.importorskip("slicer")
-from VoxelFeatLib.scene import sample_data
-from VoxelFeatLib.scene.labelmaps import Grid, labels_on
-from VoxelFeatLib.scene.volume_nodes import VolumeSource, check_volume, geometry_of
+from VoxelFeatLib.scene.nodes import sample_data
+from VoxelFeatLib.scene.nodes.volume_nodes import VolumeSource, check_volume, geometry_of
+from VoxelFeatLib.scene.segments.labelmaps import Grid, labels_on
 from VoxelFeatLib.segmenting.extent import Extent
 
 SHAPE, SPACING = (8, 40, 48), (8.0, 8.0, 20.0)

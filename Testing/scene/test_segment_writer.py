@@ -10,8 +10,8 @@ import vtk  # noqa: E402
 from vtk.util import numpy_support  # noqa: E402
 
 from VoxelFeatLib.errors import InputError  # noqa: E402
-from VoxelFeatLib.scene import segment_writer as module  # noqa: E402
-from VoxelFeatLib.scene.segment_writer import SegmentWriter  # noqa: E402
+from VoxelFeatLib.scene.segments import segment_writer as module  # noqa: E402
+from VoxelFeatLib.scene.segments.segment_writer import SegmentWriter  # noqa: E402
 from VoxelFeatLib.segmenting.extent import Extent  # noqa: E402
 
 SHAPE = (7, 9, 11)

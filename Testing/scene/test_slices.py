@@ -7,8 +7,8 @@ import pytest
 import slicer
 
 from VoxelFeatLib.errors import InputError
-from VoxelFeatLib.scene.slices import mapped_slice_nodes, plane_of, visible_extents
-from VoxelFeatLib.scene.volume_nodes import array_of, geometry_of, moved, world_from_local
+from VoxelFeatLib.scene.nodes.volume_nodes import array_of, geometry_of, moved, world_from_local
+from VoxelFeatLib.scene.views.slices import mapped_slice_nodes, plane_of, visible_extents
 from VoxelFeatLib.segmenting.extent import Extent
 from VoxelFeatLib.worker.protocol import MAX_PLANE_SIDE
 

@@ -10,7 +10,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from VoxelFeatLib.errors import GeometryError, InputError
 from VoxelFeatLib.imaging.volume import VOXEL_TYPES
-from VoxelFeatLib.scene.volume_nodes import (
+from VoxelFeatLib.scene.nodes.volume_nodes import (
     PART_BYTES,
     VolumeSource,
     array_of,

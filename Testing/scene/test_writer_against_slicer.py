@@ -11,7 +11,7 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 import vtk  # noqa: E402
 from vtk.util import numpy_support  # noqa: E402
 
-from VoxelFeatLib.scene.segment_writer import SegmentWriter  # noqa: E402
+from VoxelFeatLib.scene.segments.segment_writer import SegmentWriter  # noqa: E402
 from VoxelFeatLib.segmenting.extent import Extent  # noqa: E402
 
 SHAPE = (7, 9, 11)

@@ -22,7 +22,7 @@ _SUBMODULES = {
 _BOUND = (
     "VoxelFeatLib.scene.panel",
     "VoxelFeatLib.scene.parameters",
-    "VoxelFeatLib.scene.qprocess",
+    "VoxelFeatLib.scene.application.qprocess",
 )
 
 

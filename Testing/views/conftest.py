@@ -20,7 +20,7 @@ from Testing.controllers.controller_fixtures import (
 )
 from Testing.controllers.controller_fixtures import a_volume_node as a_bare_volume_node
 from Testing.views.slice_views import SliceView, slice_application
-from VoxelFeatLib.scene.segment_controller import SegmentController
+from VoxelFeatLib.scene.controllers.segment_controller import SegmentController
 
 __all__ = [
     "a_bare_volume_node",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from VoxelFeatLib.scene.segment_writer import SegmentWriter
+from VoxelFeatLib.scene.segments.segment_writer import SegmentWriter
 
 # Normal and up of slice views.
 PLANES = {

@@ -17,13 +17,13 @@ from scipy.ndimage import distance_transform_edt
 from Testing.controllers.controller_fixtures import Loop
 from Testing.views.slice_views import SliceView, slice_application
 from VoxelFeatLib.imaging.phantom import make_phantom
-from VoxelFeatLib.scene import sample_data, segmentations
-from VoxelFeatLib.scene.field_controller import FieldController
-from VoxelFeatLib.scene.overlay_controller import OverlayController
-from VoxelFeatLib.scene.refine_controller import RefineController
-from VoxelFeatLib.scene.segment_controller import SegmentController
-from VoxelFeatLib.scene.segment_writer import SegmentWriter
-from VoxelFeatLib.scene.worker_link import WorkerLink
+from VoxelFeatLib.scene.controllers.field_controller import FieldController
+from VoxelFeatLib.scene.controllers.overlay_controller import OverlayController
+from VoxelFeatLib.scene.controllers.refine_controller import RefineController
+from VoxelFeatLib.scene.controllers.segment_controller import SegmentController
+from VoxelFeatLib.scene.controllers.worker_link import WorkerLink
+from VoxelFeatLib.scene.nodes import sample_data, segmentations
+from VoxelFeatLib.scene.segments.segment_writer import SegmentWriter
 from VoxelFeatLib.segmenting.extent import Extent
 
 LOG = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from Testing.views.helpers import PLANES, deepest, kji_at
-from VoxelFeatLib.scene.overlay_controller import OverlayController
+from VoxelFeatLib.scene.controllers.overlay_controller import OverlayController
 
 pytestmark = pytest.mark.slow  # a worker with a fit
 

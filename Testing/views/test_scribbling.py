@@ -7,7 +7,7 @@ import pytest
 import vtk
 
 from Testing.views.helpers import PLANES, deepest, kji_at, segment_mask, settle
-from VoxelFeatLib.scene.scribble_tool import ScribbleTool
+from VoxelFeatLib.scene.views.scribble_tool import ScribbleTool
 
 WAY = ((100, 120), (104, 121), (110, 130), (131, 150), (160, 150))
 

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from VoxelFeatLib.imaging.aliases import Mask, Position
-from VoxelFeatLib.scene import sample_data, segmentations
-from VoxelFeatLib.scene.field_controller import FieldController
-from VoxelFeatLib.scene.refine_controller import RefineController
-from VoxelFeatLib.scene.segment_controller import SegmentController
-from VoxelFeatLib.scene.segment_writer import SegmentWriter
+from VoxelFeatLib.scene.controllers.field_controller import FieldController
+from VoxelFeatLib.scene.controllers.refine_controller import RefineController
+from VoxelFeatLib.scene.controllers.segment_controller import SegmentController
+from VoxelFeatLib.scene.nodes import sample_data, segmentations
+from VoxelFeatLib.scene.nodes.volume_nodes import geometry_of, moved, world_from_local
+from VoxelFeatLib.scene.segments.segment_writer import SegmentWriter
 from VoxelFeatLib.scene.timers import Timers
-from VoxelFeatLib.scene.volume_nodes import geometry_of, moved, world_from_local
 from VoxelFeatLib.segmenting.extent import Extent
 
 if TYPE_CHECKING:
-    from VoxelFeatLib.scene.worker_link import WorkerLink
+    from VoxelFeatLib.scene.controllers.worker_link import WorkerLink
 
 _SHAPE_KJI = (40, 96, 96)
 _SPACING_IJK = (4.0, 4.0, 6.0)
@@ -215,9 +215,9 @@ def run(say: Callable[[str], object]) -> None:
     """
     import slicer  # noqa: PLC0415 - the application, which is not there without Slicer
 
-    from VoxelFeatLib.scene.install import missing_sentence  # noqa: PLC0415
-    from VoxelFeatLib.scene.qprocess import QtTimers, worker_transport  # noqa: PLC0415
-    from VoxelFeatLib.scene.worker_link import WorkerLink  # noqa: PLC0415
+    from VoxelFeatLib.scene.application.install import missing_sentence  # noqa: PLC0415
+    from VoxelFeatLib.scene.application.qprocess import QtTimers, worker_transport  # noqa: PLC0415
+    from VoxelFeatLib.scene.controllers.worker_link import WorkerLink  # noqa: PLC0415
 
     timers = QtTimers()
     link = WorkerLink(

@@ -8,7 +8,7 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from VoxelFeatLib.scene import segmentations
+from VoxelFeatLib.scene.nodes import segmentations
 from VoxelFeatLib.scene.panel.wording import milliliters, progress_format, state_line
 
 

@@ -9,8 +9,8 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from VoxelFeatLib.errors import Cancelled
-from VoxelFeatLib.scene import install
+from VoxelFeatLib.errors import Cancelled, VoxelFeatError
+from VoxelFeatLib.scene.application import install
 from VoxelFeatLib.scene.panel.wording import Tone, state_line
 
 SETTING = "VoxelFeat/RemoteCommand"
@@ -55,6 +55,7 @@ class WorkerSection:
         self._check_command = check_command
         self._reconnect = reconnect
         self._missing = ""
+        self._refused = ""
         ui.remoteCommandEdit.text = remote_command()
         ui.restartWorkerButton.connect("clicked(bool)", self._on_restart)
         ui.showLogButton.connect("toggled(bool)", self._on_show_log)
@@ -86,14 +87,19 @@ class WorkerSection:
     def _status(self) -> str:
         if self._missing:
             return state_line("warning", self._missing)
+        if self._refused:
+            return state_line("bad", self._refused)
         state, message = self._link.state, self._link.message
-        words = {
-            "stopped": _("Not running."),
-            "starting": message or _("Starting…"),
-            "ready": message or self._describe(),
-            "failed": message or _("The worker could not be started."),
-        }
-        return state_line(_TONES[state], words[state])
+        if state == "ready":
+            text = message or self._describe()
+        else:
+            words = {
+                "stopped": _("Not running."),
+                "starting": message or _("Starting…"),
+                "failed": message or _("The worker could not be started."),
+            }
+            text = words[state]
+        return state_line(_TONES[state], text)
 
     def _describe(self) -> str:
         """Return what runs where, for example "Running on gpu-box: torch 2.7, NVIDIA …"."""
@@ -128,14 +134,23 @@ class WorkerSection:
 
     def _on_command(self) -> None:
         command = str(self._ui.remoteCommandEdit.text).strip()
-        if command == remote_command():
+        self._refused = self._why_not(command)
+        if self._refused or command == remote_command():
+            self.update()
             return
-        if command:
-            with slicer.util.tryWithErrorDisplay(_("This command cannot be used.")):
-                self._check_command(command)
         qt.QSettings().setValue(SETTING, command)
         self._reconnect()
         self.update()
+
+    def _why_not(self, command: str) -> str:
+        """Return why a command cannot be used; empty when it can."""
+        # Not in a dialog: it takes the focus, with which the editing is finished once more.
+        try:
+            if command:
+                self._check_command(command)
+        except VoxelFeatError as error:
+            return str(error)
+        return ""
 
     def _on_install(self) -> None:
         self._ui.installButton.enabled = False

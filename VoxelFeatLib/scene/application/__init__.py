@@ -1,0 +1,1 @@
+"""Slicer as an application: processes, timers, packages."""

@@ -1,0 +1,1 @@
+"""Controllers: what the panel drives, without any widget."""

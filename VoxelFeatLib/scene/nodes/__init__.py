@@ -1,0 +1,1 @@
+"""What is kept in the scene: volumes, clicks, boxes, segmentations, and how they are read."""

@@ -1,0 +1,1 @@
+"""Voxels of segments, read and written in steps too short to feel."""

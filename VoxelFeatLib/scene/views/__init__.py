@@ -1,0 +1,1 @@
+"""What views show and what the mouse does in them."""
