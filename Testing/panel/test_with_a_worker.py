@@ -60,8 +60,10 @@ def test_fit_click_and_segment(a_session):
     _until(lambda: controllers.field.status.kind == "no_field")
     assert ui.presetCombo.currentText
     assert ui.fitButton.enabled
+    presets = getattr(ui.presetCombo, "_combo", ui.presetCombo)
+    presets.setCurrentIndex(presets.findText("draft"))
     ui.fitButton.click()
-    _until(lambda: controllers.field.status.kind in {"ready", "error"})
+    _until(lambda: controllers.field.status.kind in {"ready", "error"}, 180.0)
     assert controllers.field.status.kind == "ready", controllers.field.status
     assert ui.agreementLabel.visible
     assert a_session.panel.parameters.field_path
