@@ -345,3 +345,17 @@ def test_an_answer_under_way_leaves_nothing_half_done_in_another_segmentation(
     controller.recompute()
     a_person.wait()
     assert not left.any() or np.array_equal(left, a_person.mask())
+
+
+def test_what_was_drawn_by_hand_stays(a_person, a_phantom):
+    liver, spleen = label_of(a_phantom, "liver"), label_of(a_phantom, "spleen")
+    controller = a_person.controller
+    segment_id = controller.add_segment("organs")
+    a_person.click(deepest(liver))
+    drawn = a_person.mask() | spleen  # as the Segment Editor does, far from any click
+    SegmentWriter(controller.segmentation, a_person.field.volume).write(
+        segment_id, Extent.whole(drawn.shape), drawn
+    )
+    a_person.click(deepest(liver & ~drawn))
+    assert (a_person.mask() & spleen).sum() == spleen.sum()
+    assert a_person.mask()[deepest(liver)]

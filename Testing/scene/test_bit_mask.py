@@ -86,3 +86,11 @@ def test_an_empty_mask_is_packed():
     packed = finished(bits.packing())
     assert packed.empty
     assert not whole_mask(as_message(packed)).any()
+
+
+def test_masks_are_compared(a_mask):
+    one, other = BitMask(SHAPE), BitMask(SHAPE)
+    one.put(Extent.whole(SHAPE), a_mask)
+    assert not one.same(other)
+    other.put(Extent.whole(SHAPE), a_mask)
+    assert one.same(other)

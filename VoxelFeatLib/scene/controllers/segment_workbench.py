@@ -197,6 +197,10 @@ class SegmentWorkbench:
         if before is not None:
             found.answered, found.base = before.answered, before.base
             found.base_key = before.base_key
+            if not found.mask.empty and not found.mask.same(before.mask):
+                # Edited by hand, perhaps far from any click: that is to stay.
+                base = yield from found.mask.packing()
+                found.start_from(base)
         elif not found.mask.empty:
             if any(self.clicks.counts(segment_id)):
                 # Loaded with its clicks, which it answers then.

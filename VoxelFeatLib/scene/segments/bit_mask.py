@@ -70,6 +70,10 @@ class BitMask:
         rows[:, :, first:last] = np.packbits(bits, axis=2)
         return Put(difference, joined, total - joined)
 
+    def same(self, other: BitMask) -> bool:
+        """Whether both have the same shape and voxels."""
+        return np.array_equal(self._bytes, other._bytes)
+
     def toggle(self, difference: PackedMask) -> Extent:
         """Flip the voxels of a difference and return the extent around them."""
         extent = Extent(difference.start_kji, difference.stop_kji)
