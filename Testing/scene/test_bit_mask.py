@@ -90,7 +90,9 @@ def test_an_empty_mask_is_packed():
 
 def test_masks_are_compared(a_mask):
     one, other = BitMask(SHAPE), BitMask(SHAPE)
+    assert one.holds(other)
     one.put(Extent.whole(SHAPE), a_mask)
-    assert not one.same(other)
+    assert one.holds(other)
+    assert not other.holds(one)
     other.put(Extent.whole(SHAPE), a_mask)
-    assert one.same(other)
+    assert other.holds(one)

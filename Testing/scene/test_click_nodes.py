@@ -224,8 +224,7 @@ def test_other_nodes_are_none_of_its_business(a_case, a_scene, a_segmentation_no
     a_scene.RemoveNode(others)
     assert heard == []
     assert clicks.clicks("liver") == ([], [])
-    assert not clicks.is_click_node(foreign)
-    assert clicks.is_click_node(clicks.node_for("liver", positive=True))
+    assert clicks.node_for("liver", positive=True) is not foreign
 
 
 def test_a_click_changes_its_segment_only(a_case) -> None:
@@ -246,12 +245,12 @@ def test_clicks_are_replaced_in_one_go(a_case) -> None:
     for voxel in [(1, 1, 1), (2, 2, 2), (3, 3, 3)]:
         place(clicks, "liver", world_of_voxel(clicks.volume_node, voxel))
     heard.clear()
-    wanted = ([(1.0, 2.0, 3.0)], [(4.0, 5.0, 6.0), (7.0, 8.0, 9.0)])
-    clicks.set_clicks("liver", *wanted)
+    wanted = (((1.0, 2.0, 3.0),), ((4.0, 5.0, 6.0), (7.0, 8.0, 9.0)))
+    clicks.set_state("liver", ClickState(*wanted))
     assert heard == ["liver"]
     for found, expected in zip(clicks.clicks("liver"), wanted, strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-9)
-    clicks.set_clicks("liver", *wanted)
+    clicks.set_state("liver", ClickState(*wanted))
     assert heard == ["liver"]
 
 
@@ -279,11 +278,11 @@ def test_undo_while_placing_leaves_the_point_at_the_mouse(a_case) -> None:
     node = clicks.node_for("liver", positive=True)
     node.AddControlPoint([9.0, 8.0, 7.0])
     node.SetNthControlPointPosition(2, [9.0, 8.0, 7.0], node.PositionPreview)
-    clicks.set_clicks("liver", [(1, 1, 1)], [])
+    clicks.set_state("liver", ClickState(((1.0, 1.0, 1.0),)))
     statuses = [node.GetNthControlPointPositionStatus(n) for n in range(2)]
     assert node.GetNumberOfControlPoints() == 2
     assert statuses == [node.PositionDefined, node.PositionPreview]
-    clicks.set_clicks("liver", [(1, 1, 1), (2, 2, 2)], [])
+    clicks.set_state("liver", ClickState(((1.0, 1.0, 1.0), (2.0, 2.0, 2.0))))
     assert clicks.clicks("liver")[0] == [(1, 1, 1), (2, 2, 2)]
     assert node.GetNumberOfControlPoints() == 3
 

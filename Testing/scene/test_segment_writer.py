@@ -313,8 +313,6 @@ class TestNeighbours:
         a_writer.write(B, WHOLE, RIGHT)
         np.testing.assert_array_equal(a_writer.read(B), RIGHT)
         np.testing.assert_array_equal(a_writer.read(A), LEFT & ~RIGHT)
-        assert a_writer.take_overwritten() == [A]
-        assert a_writer.take_overwritten() == []
 
     def test_none_is_overwritten(self, a_writer, an_editor, a_segmentation, a_volume):
         an_editor.SetOverwriteMode(an_editor.OverwriteNone)
@@ -325,7 +323,6 @@ class TestNeighbours:
         for name, mask in ((A, LEFT), (B, RIGHT)):
             np.testing.assert_array_equal(a_writer.read(name), mask)
             np.testing.assert_array_equal(by_slicer(a_segmentation, name, a_volume), mask)
-        assert a_writer.take_overwritten() == []
 
     def test_without_an_editor_none_is_overwritten(self, a_segmentation, a_volume):
         writer = SegmentWriter(a_segmentation, a_volume)
@@ -592,12 +589,6 @@ class TestSurfaces:
         a_writer.write(A, WHOLE, LEFT)
         assert not a_writer.surfaces_due
         assert not a_writer.update_surface()
-
-
-def test_volume_in_millilitres(a_writer):
-    a_writer.write(A, WHOLE, LEFT)
-    assert a_writer.volume_ml(A) == pytest.approx(LEFT.sum() * 0.8 * 0.9 * 2.5 / 1000)
-    assert a_writer.volume_ml(B) == 0
 
 
 def test_a_scene_is_saved_and_loaded_with_the_masks(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from VoxelFeatLib.errors import InputError
-from VoxelFeatLib.imaging.aliases import Mask
+from VoxelFeatLib.imaging.aliases import Mask, Position
 from VoxelFeatLib.scene.controllers.actions import Action
 from VoxelFeatLib.scene.controllers.segment_results import SegmentClicks, SegmentResult
 from VoxelFeatLib.scene.controllers.segment_updater import Inside, Question, SegmentUpdater
@@ -161,10 +164,7 @@ class SegmentWorkbench:
         clicks = {}
         for name in self._updater.results:
             positive, negative = self.clicks.clicks(name)
-            inside = SegmentClicks(
-                tuple(p for p in positive if self.geometry.contains(p)),
-                tuple(p for p in negative if self.geometry.contains(p)),
-            )
+            inside = SegmentClicks(self._inside(positive), self._inside(negative))
             if name == segment_id and inside.count < len(positive) + len(negative):
                 self.message.emit(_OUTSIDE)
             if inside or name == segment_id:
@@ -179,6 +179,13 @@ class SegmentWorkbench:
             fresh=fresh,
             inside=limits.inside,
         )
+
+    def _inside(self, positions: list[Position]) -> tuple[Position, ...]:
+        """Leave out what lies outside the volume; all at once, for a scribble is many clicks."""
+        if not positions:
+            return ()
+        inside = self.geometry.contains(np.array(positions)).tolist()
+        return tuple(compress(positions, inside))
 
     def _look(self, segment_id: str) -> Iterator[None]:
         """Take a segment from the scene where it is new here, or others have changed it."""
@@ -197,8 +204,9 @@ class SegmentWorkbench:
         if before is not None:
             found.answered, found.base = before.answered, before.base
             found.base_key = before.base_key
-            if not found.mask.empty and not found.mask.same(before.mask):
-                # Edited by hand, perhaps far from any click: that is to stay.
+            if not before.mask.holds(found.mask):
+                # Drawn by hand, perhaps far from any click: that is to stay. (Voxels that are gone
+                # may as well have been taken by a neighbour.)
                 base = yield from found.mask.packing()
                 found.start_from(base)
         elif not found.mask.empty:

@@ -7,7 +7,7 @@ is what counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -141,18 +141,7 @@ class ClickNodes:
         found = self._find(segment_id, positive=positive)
         return found if found is not None else self._make(segment_id, positive=positive)
 
-    def is_click_node(self, node: slicer.vtkMRMLNode | None) -> bool:
-        """Whether a node is one of these."""
-        return node is not None and node.GetID() in self._watched
-
     # ------------------------------------------------------------------ changing it
-
-    def set_clicks(
-        self, segment_id: str, positive: Iterable[Position], negative: Iterable[Position]
-    ) -> None:
-        """Replace a segment's clicks, in the volume's own space; its scribbles stay."""
-        scribbles = self.state(segment_id).scribbles
-        self.set_state(segment_id, ClickState(tuple(positive), tuple(negative), scribbles))
 
     def set_state(self, segment_id: str, state: ClickState) -> None:
         """Replace a segment's clicks and scribbles; ``changed`` is emitted once, if they differ.

@@ -70,9 +70,9 @@ class BitMask:
         rows[:, :, first:last] = np.packbits(bits, axis=2)
         return Put(difference, joined, total - joined)
 
-    def same(self, other: BitMask) -> bool:
-        """Whether both have the same shape and voxels."""
-        return np.array_equal(self._bytes, other._bytes)
+    def holds(self, other: BitMask) -> bool:
+        """Whether every voxel of another mask of the same shape is set here, too."""
+        return not np.any(other._bytes & ~self._bytes)
 
     def toggle(self, difference: PackedMask) -> Extent:
         """Flip the voxels of a difference and return the extent around them."""

@@ -19,7 +19,6 @@ import numpy.typing as npt
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.imaging.aliases import Mask
 from VoxelFeatLib.imaging.masks import bounding_box
-from VoxelFeatLib.scene.nodes.volume_nodes import geometry_of
 from VoxelFeatLib.scene.segments.labelmaps import Grid, extent_of, labels_on
 from VoxelFeatLib.scene.segments.layer_fitting import fit, fits, separate
 from VoxelFeatLib.scene.segments.layers import Layers
@@ -80,7 +79,6 @@ class SegmentWriter:
         self._order = 0
         self._work: Iterator[None] | None = None
         self._working: _Piece | None = None
-        self._others: dict[str, None] = {}
 
     # Writing
 
@@ -156,12 +154,6 @@ class SegmentWriter:
         self.forget(segment_id)
         self._loans.forget(segment_id)
 
-    def take_overwritten(self) -> list[str]:
-        """Return the segments that lost voxels to others, or got some back, since the last time."""
-        others = list(self._others)
-        self._others.clear()
-        return others
-
     def _advance(self) -> bool:
         if self._work is None:
             if not self._pieces:
@@ -191,7 +183,6 @@ class SegmentWriter:
                 preparation = self._made_room(grid, change)
                 if preparation is None:
                     self._changes.make(change)
-                    self._others.update(change.others())
                     return
             yield from preparation
 
@@ -255,12 +246,6 @@ class SegmentWriter:
         held = grid.extent_of(self._layers.image(segment_id)).clipped(whole)
         for extent in held.pieces(_READ):
             yield extent, self.read(segment_id, extent)
-
-    def volume_ml(self, segment_id: str) -> float:
-        """Return how large a segment is inside the volume, in millilitres of the volume's space."""
-        voxels = sum(int(np.count_nonzero(mask)) for _, mask in self.slabs(segment_id))
-        axes = geometry_of(self._volume_node).ijk_to_ras[:3, :3]
-        return voxels * abs(float(np.linalg.det(axes))) / 1000.0
 
     def stamp(self, segment_id: str) -> tuple[object, ...]:
         """Return what is another one when others have changed a segment's voxels.
