@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from VoxelFeatLib.backbones.encodings import WindowEncoding
 from VoxelFeatLib.backbones.filters import FilterBackbone
 from VoxelFeatLib.backbones.protocol import FeatureLevel
-from VoxelFeatLib.backbones.slicing import SliceRenderer
+from VoxelFeatLib.backbones.slicing import SliceEncoder, SliceRenderer
 from VoxelFeatLib.fitting.channels import (
     ChannelMeasure,
     ChannelScaling,
@@ -30,8 +31,11 @@ class PooledBackbone:
     name = "pooled"
     fingerprint = "pooled"
     input_size = 64
-    windows = (Window.between(0, 1000),)
+    encoding = WindowEncoding("windows", (Window.between(0, 1000),))
     levels = (FeatureLevel("stride4", 4, 4),)
+
+    def work_bytes(self):
+        return 1 << 20
 
     def __call__(self, images):
         mean = torch.nn.functional.avg_pool2d(images, 4)
@@ -39,12 +43,14 @@ class PooledBackbone:
         return [torch.cat([mean, 2 * mean + 5, torch.full_like(mean, 7), columns], dim=1)]
 
 
-def measured(volume, backbone, planes=3, augmentations=3):
+def measured(volume, backbone, planes=3, augmentations=3, batch=1):
     sampler = ViewSampler(volume.geometry, (2,))
-    renderer = SliceRenderer(volume, backbone.windows, backbone.input_size, CPU)
-    measure = ChannelMeasure(sampler, renderer, backbone)
+    renderer = SliceRenderer(volume, backbone.encoding, backbone.input_size, CPU)
+    measure = ChannelMeasure(sampler, SliceEncoder(renderer, backbone))
     for number in range(planes):
-        measure.add_plane(augmentations, np.random.default_rng(number))
+        counts = list(measure.add_plane(augmentations, batch, np.random.default_rng(number)))
+        assert sum(counts) == 1 + augmentations
+        assert max(counts) <= batch
     return measure.result()
 
 

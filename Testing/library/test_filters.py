@@ -158,25 +158,25 @@ def volume_of(shape_kji, modality):
 
 def test_ct_has_windows_in_hounsfield_units():
     backbone = create_backbone("filters", volume_of((4, 32, 32), "CT"))
-    assert backbone.windows[0] == CT_WINDOWS["soft"]
-    assert CT_WINDOWS["bone"] in backbone.windows
-    assert CT_WINDOWS["lung"] in backbone.windows
+    assert backbone.encoding.windows[0] == CT_WINDOWS["soft"]
+    assert CT_WINDOWS["bone"] in backbone.encoding.windows
+    assert CT_WINDOWS["lung"] in backbone.encoding.windows
 
 
 @pytest.mark.parametrize("modality", ["MR", "other"])
 def test_other_modalities_have_windows_within_their_percentiles(modality):
     volume = volume_of((4, 32, 32), modality)
     backbone = create_backbone("filters", volume)
-    full = backbone.windows[0]
+    full = backbone.encoding.windows[0]
     low, high = np.percentile(volume.voxels, (0.5, 99.5))
     assert (full.low, full.high) == (pytest.approx(low), pytest.approx(high))
-    for window in backbone.windows[1:]:
+    for window in backbone.encoding.windows[1:]:
         assert full.low - 1e-3 <= window.low < window.high <= full.high + 1e-3
 
 
 def test_a_constant_mr_volume_gets_windows_too():
     volume = Volume(np.full((2, 16, 16), 7, dtype=np.int16), Geometry((2, 16, 16), np.eye(4)), "MR")
-    assert create_backbone("filters", volume).windows
+    assert create_backbone("filters", volume).encoding.windows
 
 
 @pytest.mark.parametrize(

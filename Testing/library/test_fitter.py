@@ -259,7 +259,7 @@ def test_resuming_with_another_preset_is_refused(a_checkpoint, a_phantom):
 
 
 def test_resuming_with_another_backbone_is_refused(a_checkpoint, a_phantom):
-    backbone = FilterBackbone(FilterBackbone.for_volume(a_phantom).windows[:2], 128)
+    backbone = FilterBackbone(FilterBackbone.for_volume(a_phantom).encoding.windows[:2], 128)
     assert "(backbone)" in refusal(a_checkpoint, a_phantom, backbone=backbone)
 
 

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from VoxelFeatLib.backbones.filters import FilterBackbone
+from VoxelFeatLib.backbones.memory import free_memory
 from VoxelFeatLib.errors import NotEnoughMemoryError
 from VoxelFeatLib.fitting import fitter, memory
 from VoxelFeatLib.fitting.fitter import Fitter
-from VoxelFeatLib.fitting.memory import check_memory, fit_memory, free_memory
+from VoxelFeatLib.fitting.memory import check_memory, fit_memory
 from VoxelFeatLib.fitting.networks import network_for
 from VoxelFeatLib.fitting.presets import NFNetSettings, preset_named
 from VoxelFeatLib.imaging.geometry import Geometry

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from VoxelFeatLib.backbones.slicing import SliceRenderer
+from VoxelFeatLib.backbones import slicing
+from VoxelFeatLib.backbones.encodings import WindowEncoding
+from VoxelFeatLib.backbones.slicing import SliceEncoder, SliceRenderer
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.views import Augmentation, Frame, View, ViewSampler, axis_view
 from VoxelFeatLib.imaging.volume import Volume
@@ -24,6 +26,10 @@ def turned(shape_kji, spacing_ijk, *, flip=(1, 1, 1), angles=(0.4, -0.3), origin
     matrix[:3, :3] = about_z @ about_x @ np.diag(np.multiply(flip, spacing_ijk))
     matrix[:3, 3] = origin
     return Geometry(shape_kji, matrix)
+
+
+def renderer_of(volume, size, *windows):
+    return SliceRenderer(volume, WindowEncoding("windows", windows), size, CPU)
 
 
 GEOMETRIES = {
@@ -49,7 +55,7 @@ def told(geometry, ras):
 @pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES)
 @pytest.mark.parametrize("seed", range(4))
 def test_a_base_slice_shows_the_voxels_at_its_points(geometry, seed):
-    renderer = SliceRenderer(encoded(geometry), (Window(1, 0),), 32, CPU)
+    renderer = renderer_of(encoded(geometry), 32, Window(1, 0))
     frame = ViewSampler(geometry, (0, 1, 2)).draw(np.random.default_rng(seed)).frame
     height, width = frame.shape
 
@@ -69,7 +75,7 @@ def test_a_rendered_image_shows_the_voxels_that_the_cell_map_tells(geometry, see
     view = ViewSampler(geometry, (2,)).draw(rng)
     size = 256  # larger than the slice: the resize stays linear
 
-    image = SliceRenderer(volume, (Window.between(0, span),), size, CPU).image(view)
+    image = renderer_of(volume, size, Window.between(0, span)).image(view)
 
     assert image.shape == (1, size, size)
     values = image[0].double().numpy() * span
@@ -98,7 +104,7 @@ def test_a_rendered_image_shows_the_voxels_that_the_cell_map_tells(geometry, see
 def test_each_window_makes_one_channel():
     geometry = Geometry((1, 16, 16), np.eye(4))
     volume = Volume(np.full((1, 16, 16), 50, dtype=np.int16), geometry, "CT")
-    renderer = SliceRenderer(volume, (Window(200, 0), Window(100, 100), Window(10, 0)), 32, CPU)
+    renderer = renderer_of(volume, 32, Window(200, 0), Window(100, 100), Window(10, 0))
     image = renderer.image(axis_view(geometry, 2, 0.0))
     np.testing.assert_allclose(image.mean(dim=(1, 2)), (0.75, 0.0, 1.0), atol=1e-6)
 
@@ -106,7 +112,7 @@ def test_each_window_makes_one_channel():
 def test_a_slice_larger_than_the_input_is_averaged_not_sampled():
     geometry = Geometry((1, 64, 64), np.eye(4))
     checks = (np.indices((1, 64, 64)).sum(0) % 2).astype(np.float32)
-    renderer = SliceRenderer(Volume(checks, geometry), (Window.between(0, 1),), 16, CPU)
+    renderer = renderer_of(Volume(checks, geometry), 16, Window.between(0, 1))
     image = renderer.image(axis_view(geometry, 2, 0.0))
     # Sampling every fourth pixel would give 0, 1 or a mix that depends on the phase.
     np.testing.assert_allclose(image, 0.5, atol=0.02)
@@ -115,7 +121,7 @@ def test_a_slice_larger_than_the_input_is_averaged_not_sampled():
 def test_mirrored_padding_is_shown():
     geometry = Geometry((1, 16, 16), np.eye(4))
     ramp = np.tile(np.arange(16, dtype=np.float32), (1, 16, 1))
-    renderer = SliceRenderer(Volume(ramp, geometry), (Window.between(0, 16),), 16, CPU)
+    renderer = renderer_of(Volume(ramp, geometry), 16, Window.between(0, 16))
     frame = axis_view(geometry, 2, 0.0).frame
     image = renderer.image(View(frame, Augmentation(4, (24, 24), (0, 0))))
     np.testing.assert_allclose(image[0, 8] * 16, [4, 3, 2, 1, *range(12)], atol=1e-5)
@@ -124,8 +130,50 @@ def test_mirrored_padding_is_shown():
 def test_a_slice_of_one_row_is_rendered():
     geometry = Geometry((1, 1, 8), np.eye(4))
     volume = Volume(np.arange(8, dtype=np.float32).reshape(1, 1, 8), geometry)
-    renderer = SliceRenderer(volume, (Window.between(0, 7),), 16, CPU)
+    renderer = renderer_of(volume, 16, Window.between(0, 7))
     frame = Frame(geometry.centre_ras, np.array([1.0, 0, 0]), np.array([0, 1.0, 0]), (1, 8), 1.0)
     view = ViewSampler(geometry, (2,)).augment(frame, np.random.default_rng(0))
     assert view.augmentation.pad == 0
     assert torch.isfinite(renderer.image(view)).all()
+
+
+class HungryBackbone:
+    """Runs out of memory when it is given more than two images."""
+
+    def __init__(self):
+        self.batches = []
+
+    def work_bytes(self):
+        return 1
+
+    def __call__(self, images):
+        self.batches.append(len(images))
+        if len(images) > 2:
+            raise torch.OutOfMemoryError
+        return [images]
+
+
+def test_with_too_little_memory_fewer_views_are_encoded_at_once():
+    geometry = Geometry((5, 16, 16), np.eye(4))
+    volume = Volume(np.arange(5 * 256, dtype=np.float32).reshape(5, 16, 16), geometry)
+    renderer, backbone = renderer_of(volume, 16, Window.between(0, 1280)), HungryBackbone()
+    encoder = SliceEncoder(renderer, backbone)
+    views = [axis_view(geometry, 2, float(k)) for k in range(5)]
+
+    maps = encoder.maps(views)[0]
+
+    torch.testing.assert_close(maps, torch.stack([renderer.image(view) for view in views]))
+    assert backbone.batches == [5, 2, 2, 1]
+    encoder.maps(views[:3])
+    assert backbone.batches[4:] == [2, 1]
+
+
+def test_views_share_half_of_the_free_memory(monkeypatch):
+    monkeypatch.setattr(slicing, "free_memory", lambda _: 6)
+    backbone = HungryBackbone()
+    volume = Volume(np.zeros((1, 16, 16), np.float32), Geometry((1, 16, 16), np.eye(4)))
+    encoder = SliceEncoder(renderer_of(volume, 16, Window.between(0, 1)), backbone)
+    encoder.maps([axis_view(volume.geometry, 2, 0.0)] * 2)
+    backbone.work_bytes = lambda: 3
+    SliceEncoder(encoder.renderer, backbone).maps([axis_view(volume.geometry, 2, 0.0)] * 2)
+    assert backbone.batches == [2, 1, 1]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
+from VoxelFeatLib.backbones.encodings import Encoding, WindowEncoding
 from VoxelFeatLib.backbones.protocol import FeatureLevel
 from VoxelFeatLib.imaging.windows import CT_WINDOWS, Window, percentile_window
 
@@ -35,6 +36,9 @@ _DISTANCES = (0.125, 0.31)
 # Cells stay about two voxels wide, as in SAM2's finest map of a 512 x 512 slice, up to the size of
 # SAM2's input.
 _PIXELS_PER_VOXEL = 2
+_WORK_COPIES = 12
+# A view's image and maps while it is encoded, as copies of the input at four channels.
+_WORK_COPIES = 12
 _INPUT_STEP, _SMALLEST_INPUT, _LARGEST_INPUT = 64, 128, 1024
 
 
@@ -50,10 +54,9 @@ class FilterBackbone:
     name = "filters"
 
     def __init__(self, windows: tuple[Window, ...], input_size: int) -> None:
-        self.windows = windows
+        self.encoding: Encoding = WindowEncoding("windows", windows)
         self.input_size = input_size
-        ranges = ",".join(f"{w.width:.12g}/{w.level:.12g}" for w in windows)
-        self.fingerprint = f"filters-v{_VERSION};input={input_size};windows={ranges}"
+        self.fingerprint = f"filters-v{_VERSION};input={input_size};{self.encoding.fingerprint}"
         local = len(windows) + 4 * min(2, len(windows))
         composition = len(_REACHES) * (_HISTOGRAM_BINS + len(windows)) + 2 * min(2, len(windows))
         directions = len(_DISTANCES) * 4 * _HISTOGRAM_BINS
@@ -69,6 +72,10 @@ class FilterBackbone:
         steps = math.ceil(_PIXELS_PER_VOXEL * largest / _INPUT_STEP)
         size = min(max(steps * _INPUT_STEP, _SMALLEST_INPUT), _LARGEST_INPUT)
         return cls(_windows_for(volume), size)
+
+    def work_bytes(self) -> int:
+        """Return the memory that one view needs while it is encoded."""
+        return _WORK_COPIES * 4 * self.input_size**2
 
     @torch.no_grad()
     def __call__(self, images: torch.Tensor) -> list[torch.Tensor]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import torch
 
-    from VoxelFeatLib.imaging.windows import Window
+    from VoxelFeatLib.backbones.encodings import Encoding
 
 
 @dataclass(frozen=True)
@@ -37,16 +37,24 @@ class Backbone(Protocol):
         name: The registered name.
         fingerprint: Changes whenever the features would: version, settings, hash of the weights.
         input_size: Side of the square input, pixels; a multiple of every stride.
-        windows: The intensity windows that make the input's channels.
+        encoding: What makes the input's channels of planes of the volume.
         levels: The feature maps, finest stride first.
     """
 
     name: str
     fingerprint: str
     input_size: int
-    windows: tuple[Window, ...]
+    encoding: Encoding
     levels: tuple[FeatureLevel, ...]
 
+    def work_bytes(self) -> int:
+        """Return the memory that one view needs on the device while it is encoded."""
+        ...
+
     def __call__(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """Maps (N, channels, G, G), one a level, of images (N, len(windows), S, S) in [0, 1]."""
+        """Maps of images (N, encoding.channels, S, S) in [0, 1].
+
+        One float32 (N, channels, G, G) a level, on the images' device; an image's maps do not
+        depend on what else is in the batch.
+        """
         ...

@@ -73,11 +73,11 @@ def fit(
         options.checkpoint_path(kept)
 
     # torch loads only now, after everything that can be wrong in the arguments
+    from VoxelFeatLib.backbones.memory import free_memory
     from VoxelFeatLib.backbones.registry import create_backbone
     from VoxelFeatLib.cli.fields import torch_device
     from VoxelFeatLib.field.files import save_field
     from VoxelFeatLib.fitting.fitter import Fitter
-    from VoxelFeatLib.fitting.memory import free_memory
     from VoxelFeatLib.fitting.presets import preset_named
 
     place = torch_device(device)

@@ -48,7 +48,7 @@ class FeatureColors:
         self._backbone = backbone
         self._field = field
         self._renderer = SliceRenderer(
-            volume, backbone.windows, backbone.input_size, torch.device("cpu")
+            volume, backbone.encoding, backbone.input_size, torch.device("cpu")
         )
         self._projections = self._fit()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,7 @@ from VoxelFeatLib.imaging.views import Augmentation, View
 if TYPE_CHECKING:
     import numpy as np
 
-    from VoxelFeatLib.backbones.protocol import Backbone
-    from VoxelFeatLib.backbones.slicing import SliceRenderer
+    from VoxelFeatLib.backbones.slicing import SliceEncoder
     from VoxelFeatLib.imaging.views import ViewSampler
 
 # Eq. 1's epsilon.
@@ -57,7 +57,7 @@ class ChannelStatistics:
         """
         root = self.weights[level].sqrt()
         covariance = root[:, None] * self.covariances[level] * root
-        _, vectors = torch.linalg.eigh(covariance.double().cpu())
+        _, vectors = torch.linalg.eigh(covariance.cpu().double())
         axes = vectors.flip(1)[:, :latents].to(root)
         # Contiguous as after loading: products with another memory layout round differently.
         return (axes / root[:, None]).contiguous()
@@ -71,39 +71,49 @@ class ChannelMeasure:
     w_i = sigma_i / (mean sigma_i + eps).
     """
 
-    def __init__(self, sampler: ViewSampler, renderer: SliceRenderer, backbone: Backbone) -> None:
+    def __init__(self, sampler: ViewSampler, encoder: SliceEncoder) -> None:
         self._sampler = sampler
-        self._renderer = renderer
-        self._backbone = backbone
-        levels, device = backbone.levels, renderer.device
+        self._encoder = encoder
+        levels, device = encoder.backbone.levels, encoder.renderer.device
         self._features: list[list[torch.Tensor]] = [[] for _ in levels]
         self._squares = [torch.zeros(level.channels, device=device) for level in levels]
         self._counts = [0] * len(levels)
 
     @torch.no_grad()
-    def add_plane(self, augmentations: int, rng: np.random.Generator) -> None:
-        """Measure one more random plane."""
+    def add_plane(self, augmentations: int, batch: int, rng: np.random.Generator) -> Iterator[int]:
+        """Measure one more random plane; yields how many views were encoded, `batch` at most."""
         frame = self._sampler.draw(rng).frame
         plain = View(frame, Augmentation.none(frame.shape))
-        reference = self._maps(plain)
-        for level, maps in enumerate(reference):
-            stride = max(1, maps[0].numel() // _FEATURES_PER_PLANE)
-            self._features[level].append(maps.flatten(1).T[::stride])
-        for _ in range(augmentations):
-            view = self._sampler.augment(frame, rng)
-            for level, maps in enumerate(self._maps(view)):
-                difference = _matched_difference(maps, reference[level], view)
-                self._squares[level] += difference.square().sum(0)
-                self._counts[level] += difference.shape[0]
+        views = [plain, *(self._sampler.augment(frame, rng) for _ in range(augmentations))]
+        reference: list[torch.Tensor] = []
+        for first in range(0, len(views), batch):
+            part = views[first : first + batch]
+            maps = self._encoder.maps(part)
+            if first == 0:
+                reference = [level[0] for level in maps]
+                self._add_features(reference)
+            for number, view in enumerate(part):
+                if view is not plain:
+                    self._add_differences([m[number] for m in maps], reference, view)
+            yield len(part)
+
+    def _add_features(self, maps: list[torch.Tensor]) -> None:
+        for level, features in enumerate(maps):
+            stride = max(1, features[0].numel() // _FEATURES_PER_PLANE)
+            self._features[level].append(features.flatten(1).T[::stride])
+
+    def _add_differences(
+        self, maps: list[torch.Tensor], reference: list[torch.Tensor], view: View
+    ) -> None:
+        for level, features in enumerate(maps):
+            difference = _matched_difference(features, reference[level], view)
+            self._squares[level] += difference.square().sum(0)
+            self._counts[level] += difference.shape[0]
 
     def result(self) -> ChannelStatistics:
         """Return the statistics of all planes so far."""
         features = [torch.cat(parts) for parts in self._features]
         return _statistics(features, self._squares, self._counts)
-
-    def _maps(self, view: View) -> list[torch.Tensor]:
-        """A view's feature maps (C, G, G), one a level."""
-        return [maps[0] for maps in self._backbone(self._renderer.image(view)[None])]
 
 
 def _statistics(

@@ -150,8 +150,9 @@ class Fitter:
         interval = max(1, steps // _MEASURES)
         while self._step < steps:
             while trainer.views < self.preset.views_at(self._step):
-                trainer.add_view()
-                self._pace.done("views")
+                count = min(self.preset.batch, self.preset.views_at(self._step) - trainer.views)
+                trainer.add_views(count)
+                self._pace.done("views", count)
                 yield self._progress("encoding views")
             losses = trainer.step(self._step)
             self._step += 1
@@ -180,16 +181,16 @@ class Fitter:
         """Measure channels, take the first values of the field, make the trainer."""
         preparation, network = self._preparation, self.field.network
         if self._resumed is None:
-            for _ in preparation.measure():
-                self._pace.done("planes")
+            for count in preparation.measure():
+                self._pace.done("planes", count)
                 yield self._progress("measuring channels")
-        for _ in preparation.encode_heldout():
-            self._pace.done("views")
+        for count in preparation.encode_heldout():
+            self._pace.done("views", count)
             yield self._progress("encoding held-out views")
         self._set_scaling()
         if self._resumed is None:
-            for _ in preparation.first_values(network):
-                self._pace.done("slices")
+            for count in preparation.first_values(network):
+                self._pace.done("slices", count)
                 yield self._progress("first field")
             self._upsampling = preparation.upsampling(network)
             self._heldout = preparation.heldout.of_field(network)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import psutil
-import torch
-
+from VoxelFeatLib.backbones.memory import free_memory
 from VoxelFeatLib.errors import NotEnoughMemoryError
 from VoxelFeatLib.field.nfnet import NFNetwork
 
 if TYPE_CHECKING:
+    import torch
+
     from VoxelFeatLib.backbones.protocol import Backbone
     from VoxelFeatLib.field.network import FieldNetwork
     from VoxelFeatLib.fitting.presets import Preset
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 _FLOAT, _HALF = 4, 2
 # Interpreter, libraries and their work space, measured on small fits.
 _BASE = 600 << 20
-# A view's image and maps while the backbone works, as copies of its input at four channels.
-_WORK_COPIES = 12
 # Eight rows (of two) and weights, coordinates and latents of a position in a node grid.
 _GRID_VALUES = 64
 
@@ -31,7 +29,7 @@ def fit_memory(
     """Return the peak bytes that a fit is expected to need on its device.
 
     The volume as float32, the network with its gradient (NAdam: and two moments), the pool of
-    encoded views, one view being encoded, and what a step keeps for its backward pass.
+    encoded views, the views being encoded, and what a step keeps for its backward pass.
     """
     voxels = _FLOAT * geometry.shape_kji[0] * geometry.shape_kji[1] * geometry.shape_kji[2]
     values = sum(p.numel() for p in network.parameters())
@@ -41,7 +39,7 @@ def fit_memory(
         for level in backbone.levels
     )
     views = min(preset.pool, preset.views) + preset.heldout_views
-    work = _WORK_COPIES * _FLOAT * backbone.input_size**2
+    work = preset.batch * backbone.work_bytes()
     kept = _FLOAT * _kept_values(backbone, network, preset)
     return _BASE + voxels + _FLOAT * copies * values + views * per_view + work + kept
 
@@ -60,13 +58,6 @@ def _kept_values(backbone: Backbone, network: FieldNetwork, preset: Preset) -> i
         positions = cells * preset.samples_at(level.stride) ** 2
         total += positions * (hidden + 3 * level.channels)
     return total
-
-
-def free_memory(device: torch.device) -> int:
-    """Return the bytes free on a device now."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return int(psutil.virtual_memory().available)
 
 
 def check_memory(needed: int, device: torch.device) -> None:

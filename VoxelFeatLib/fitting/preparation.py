@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
 
-from VoxelFeatLib.backbones.slicing import SliceRenderer
+from VoxelFeatLib.backbones.slicing import SliceEncoder, SliceRenderer
 from VoxelFeatLib.field.grid import GridNetwork
 from VoxelFeatLib.fitting.channels import ChannelMeasure, ChannelScaling
 from VoxelFeatLib.fitting.heldout import HeldOut, UpsamplingBaseline
 from VoxelFeatLib.fitting.streams import Stream, generator_for
-from VoxelFeatLib.fitting.views import ViewEncoder
+from VoxelFeatLib.fitting.views import EncodedView, ViewEncoder
 from VoxelFeatLib.fitting.warm_start import WarmStart, slice_positions
 from VoxelFeatLib.imaging.views import ViewSampler, axis_view, slicing_axes
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from VoxelFeatLib.field.network import FieldNetwork
     from VoxelFeatLib.fitting.presets import Preset
     from VoxelFeatLib.imaging.volume import Volume
+
+_Item = TypeVar("_Item")
 
 
 class Preparation:
@@ -54,56 +56,60 @@ class Preparation:
         self.geometry = volume.geometry
         self.axes = slicing_axes(volume.geometry)
         self.sampler = ViewSampler(volume.geometry, self.axes)
-        self.renderer = SliceRenderer(volume, backbone.windows, backbone.input_size, device)
+        self.renderer = SliceRenderer(volume, backbone.encoding, backbone.input_size, device)
         self.samples = tuple(preset.samples_at(level.stride) for level in backbone.levels)
-        self._measure = ChannelMeasure(self.sampler, self.renderer, backbone)
+        self._slices = SliceEncoder(self.renderer, backbone)
+        self._measure = ChannelMeasure(self.sampler, self._slices)
         self._baseline: UpsamplingBaseline | None = None
 
     def units(self, warm: bool) -> dict[str, int]:  # noqa: FBT001 - whether there is a warm start
-        """Count the pieces of work of every kind, for the estimate of time."""
+        """Count the views to be encoded of every kind, for the estimate of time."""
         axes = self.axes if warm else self.axes[:1]
         slices = sum(len(self._positions(axis)) for axis in axes)
-        return {"planes": self.preset.planes, "slices": slices}
+        return {"planes": self.preset.planes * (1 + self.preset.augmentations), "slices": slices}
 
-    def measure(self) -> Iterator[None]:
-        """Measure the channels, a plane at a time."""
-        for number in range(self.preset.planes):
+    def measure(self) -> Iterator[int]:
+        """Measure the channels; this and what follows yield how many views were encoded."""
+        preset = self.preset
+        for number in range(preset.planes):
             rng = generator_for(self.seed, Stream.PLANES, number)
-            self._measure.add_plane(self.preset.augmentations, rng)
-            yield
+            yield from self._measure.add_plane(preset.augmentations, preset.batch, rng)
         statistics = self._measure.result()
         self.scaling, self.weights = statistics.scaling, statistics.weights
         self._statistics = statistics
 
-    def encode_heldout(self) -> Iterator[None]:
-        """Encode the held-out views, one at a time."""
-        self.encoder = ViewEncoder(self.renderer, self.backbone, self.scaling, self.samples)
-        views = []
-        for number in range(self.preset.heldout_views):
-            rng = generator_for(self.seed, Stream.HELD_OUT, number)
-            views.append(self.encoder.encode(self.sampler.draw(rng)))
-            yield
+    def encode_heldout(self) -> Iterator[int]:
+        """Encode the held-out views."""
+        self.encoder = ViewEncoder(self._slices, self.scaling, self.samples)
+        drawn = [
+            self.sampler.draw(generator_for(self.seed, Stream.HELD_OUT, number))
+            for number in range(self.preset.heldout_views)
+        ]
+        views: list[EncodedView] = []
+        for part in _groups(drawn, self.preset.batch):
+            views += self.encoder.encode(part)
+            yield len(part)
         rng = generator_for(self.seed, Stream.HELD_OUT, self.preset.heldout_views)
         self.heldout = HeldOut(views, self.samples, rng)
 
-    def first_values(self, network: FieldNetwork) -> Iterator[None]:
+    def first_values(self, network: FieldNetwork) -> Iterator[int]:
         """Encode orthogonal slices: the start of a grid network, and the baseline."""
         axis = self.axes[0]
         positions = self._positions(axis)
         gap = float(positions[1] - positions[0]) if len(positions) > 1 else np.inf
         self._baseline = UpsamplingBaseline(self.heldout, self.geometry, axis, gap)
-        if not isinstance(network, GridNetwork):
-            for position in positions:
-                self._baseline.add(self._slice(axis, float(position)), float(position))
-                yield
-            return
-        warm = WarmStart(network, self._statistics, self.axes, self.preset.grid.slices)
-        for slice_axis, position in warm.slices:
-            maps = self._slice(slice_axis, position)
-            warm.add(maps, slice_axis, position)
-            if slice_axis == axis:
-                self._baseline.add(maps, position)
-            yield
+        warm = None
+        slices = [(axis, float(position)) for position in positions]
+        if isinstance(network, GridNetwork):
+            warm = WarmStart(network, self._statistics, self.axes, self.preset.grid.slices)
+            slices = warm.slices
+        for part in _groups(slices, self.preset.batch):
+            for maps, (slice_axis, position) in zip(self._maps(part), part, strict=True):
+                if warm is not None:
+                    warm.add(maps, slice_axis, position)
+                if slice_axis == axis:
+                    self._baseline.add(maps, position)
+            yield len(part)
 
     def upsampling(self, network: FieldNetwork) -> dict[str, dict[str, float]]:
         """Return the held-out measure of plain trilinear upsampling, by level name."""
@@ -134,10 +140,15 @@ class Preparation:
         return slice_positions(self.geometry, axis, self.preset.grid.slices)
 
     @torch.no_grad()
-    def _slice(self, axis: int, position: float) -> list[torch.Tensor]:
-        """Standardised maps (C, G, G) of an un-augmented orthogonal slice, one a level."""
-        image = self.renderer.image(axis_view(self.geometry, axis, position))
-        return [
-            self.scaling.standardise(maps[0].movedim(0, -1), level).movedim(-1, 0)
-            for level, maps in enumerate(self.backbone(image[None]))
+    def _maps(self, slices: Sequence[tuple[int, float]]) -> list[list[torch.Tensor]]:
+        """Standardised maps (C, G, G), one a level, of each un-augmented orthogonal slice."""
+        views = [axis_view(self.geometry, axis, position) for axis, position in slices]
+        levels = [
+            self.scaling.standardise(maps.movedim(1, -1), level).movedim(-1, 1)
+            for level, maps in enumerate(self._slices.maps(views))
         ]
+        return [[maps[number] for maps in levels] for number in range(len(slices))]
+
+
+def _groups(items: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:
+    return (items[first : first + size] for first in range(0, len(items), size))

@@ -55,6 +55,7 @@ class Preset:
         views: Distinct random views encoded in all.
         pool: Views kept for training; the oldest leave first.
         first_views: Views encoded before the first step.
+        batch: Views encoded together; new ones arrive by so many.
         fill: Fraction of the steps over which all further views arrive.
         steps: Optimiser steps.
         windows: Windows of cells in a step, each from a random view of the pool.
@@ -83,6 +84,7 @@ class Preset:
     warm_up: float = 0.0
     final_rate: float = 0.0
     samples: tuple[tuple[int, int], ...] = ((4, 2), (8, 2), (16, 4))
+    batch: int = 1
     planes: int = 32
     augmentations: int = 4
     heldout_views: int = 8
@@ -95,11 +97,12 @@ class Preset:
         return [k for s, k in self.samples if s <= stride or s == self.samples[0][0]][-1]
 
     def views_at(self, step: int) -> int:
-        """Return how many views have been encoded when a step starts."""
+        """Return how many views have been encoded when a step starts: whole batches, or all."""
         later = self.views - self.first_views
         # The last view arrives for the last step of the filling, not after it.
         span = max(1.0, self.fill * self.steps - 1)
-        return self.first_views + min(later, int(later * step / span))
+        asked = self.first_views + min(later, int(later * step / span))
+        return min(self.views, math.ceil(asked / self.batch) * self.batch)
 
     def rate_at(self, step: int) -> float:
         """Return the learning rate of a step: linear warm-up, then cosine to `final_rate`."""
@@ -130,6 +133,24 @@ _FAST = Preset(
     heldout_views=6,
 )
 
+_BALANCED = Preset(
+    name="balanced",
+    summary="For a GPU: finer feature grids, a thousand views.",
+    network="grid",
+    views=1000,
+    pool=400,
+    first_views=32,
+    batch=8,
+    fill=0.8,
+    steps=4000,
+    windows=32,
+    window=8,
+    learning_rate=1.0,
+    final_rate=0.02,
+    planes=16,
+    grid=GridSettings(latents=(16, 24, 64), most_values=256_000_000, slices=256),
+)
+
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         preset.name: preset
@@ -143,20 +164,14 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 steps=200,
             ),
             _FAST,
-            Preset(
-                name="balanced",
-                summary="For a GPU: finer feature grids, a thousand views.",
-                network="grid",
-                views=1000,
-                pool=400,
-                first_views=32,
-                fill=0.8,
-                steps=4000,
-                windows=32,
-                window=8,
-                learning_rate=1.0,
-                final_rate=0.02,
-                grid=GridSettings(latents=(16, 24, 64), most_values=256_000_000, slices=256),
+            _BALANCED,
+            replace(
+                _BALANCED,
+                name="small-gpu",
+                summary="For a GPU of 6 GB: as balanced, with a smaller pool and coarser grids.",
+                pool=128,
+                batch=2,
+                grid=replace(_BALANCED.grid, most_values=100_000_000),
             ),
             Preset(
                 name="paper",

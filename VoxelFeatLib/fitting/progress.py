@@ -61,7 +61,7 @@ class Pace:
         self._preset = preset
         # Expected costs, in encoded views, until a kind was measured.
         self._costs = {
-            "planes": 1.0 + preset.augmentations,
+            "planes": 1.0,
             "slices": 1.2,
             "views": 1.0,
             "steps": 1.0,
@@ -91,18 +91,18 @@ class Pace:
             "steps": preset.steps - step,
         }
 
-    def done(self, kind: str) -> None:
-        """One piece of a kind is done; whatever time passed since the last one was its."""
+    def done(self, kind: str, count: int = 1) -> None:
+        """Pieces of a kind are done; whatever time passed since the last ones was theirs."""
         now = time.perf_counter()
         spent, self._last = now - self._last, now
         self.elapsed += spent
-        self._left[kind] = max(0, self._left.get(kind, 0) - 1)
+        self._left[kind] = max(0, self._left.get(kind, 0) - count)
         self._counts[kind] += 1
         # The first of a kind pays for what is set up once, so the second one replaces it. Then the
         # mean of all, so that one slow piece among many changes little, and of the latest hundred
         # or so, since machines change their pace.
         share = max(1 / max(self._counts[kind] - 1, 1), _LATEST)
-        self._seconds[kind] = (1 - share) * self._seconds.get(kind, 0.0) + share * spent
+        self._seconds[kind] = (1 - share) * self._seconds.get(kind, 0.0) + share * spent / count
         left = self.seconds_left
         if left <= 0:
             self.fraction = 1.0

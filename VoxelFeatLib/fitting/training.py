@@ -54,11 +54,13 @@ class Trainer:
         self.pool = ViewPool(preset.pool)
         self.views = 0
 
-    def add_view(self) -> None:
-        """Draw, encode and pool the next view."""
-        rng = generator_for(self.seed, Stream.VIEWS, self.views)
-        self.pool.add(self.views, self.encoder.encode(self.sampler.draw(rng)))
-        self.views += 1
+    def add_views(self, count: int) -> None:
+        """Draw, encode and pool the next views."""
+        numbers = range(self.views, self.views + count)
+        drawn = [self.sampler.draw(generator_for(self.seed, Stream.VIEWS, n)) for n in numbers]
+        for number, view in zip(numbers, self.encoder.encode(drawn), strict=True):
+            self.pool.add(number, view)
+        self.views += count
 
     def skip_to(self, step: int) -> None:
         """Leave out the views that a resumed fit's pool no longer holds."""

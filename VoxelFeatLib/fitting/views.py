@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,8 +10,7 @@ import numpy as np
 import torch
 
 if TYPE_CHECKING:
-    from VoxelFeatLib.backbones.protocol import Backbone
-    from VoxelFeatLib.backbones.slicing import SliceRenderer
+    from VoxelFeatLib.backbones.slicing import SliceEncoder
     from VoxelFeatLib.fitting.channels import ChannelScaling
     from VoxelFeatLib.imaging.views import View
 
@@ -33,31 +33,32 @@ class EncodedView:
 
 
 class ViewEncoder:
-    """Renders views, runs the backbone on them and standardises the result."""
+    """Encodes views and standardises the result: targets of the fit."""
 
     def __init__(
-        self,
-        renderer: SliceRenderer,
-        backbone: Backbone,
-        scaling: ChannelScaling,
-        samples: tuple[int, ...],
+        self, encoder: SliceEncoder, scaling: ChannelScaling, samples: tuple[int, ...]
     ) -> None:
-        self.renderer = renderer
-        self.backbone = backbone
+        self.encoder = encoder
         self.scaling = scaling
         self.samples = samples
 
     @torch.no_grad()
-    def encode(self, view: View) -> EncodedView:
-        """Make everything that training needs of one view, on the renderer's device."""
-        device = self.renderer.device
-        maps = self.backbone(self.renderer.image(view)[None])
+    def encode(self, views: Sequence[View]) -> list[EncodedView]:
+        """Make everything that training needs of some views, on the renderer's device."""
         targets = [
-            self.scaling.standardise(m[0].movedim(0, -1), level).half()
-            for level, m in enumerate(maps)
+            self.scaling.standardise(maps.movedim(1, -1), level).half()
+            for level, maps in enumerate(self.encoder.maps(views))
         ]
+        return [
+            self._encoded(view, [maps[number] for maps in targets])
+            for number, view in enumerate(views)
+        ]
+
+    def _encoded(self, view: View, targets: list[torch.Tensor]) -> EncodedView:
+        renderer = self.encoder.renderer
+        device = renderer.device
         valid = [
-            torch.from_numpy(view.valid_cells(target.shape[0], samples, self.renderer.geometry)).to(
+            torch.from_numpy(view.valid_cells(target.shape[0], samples, renderer.geometry)).to(
                 device
             )
             for target, samples in zip(targets, self.samples, strict=True)
