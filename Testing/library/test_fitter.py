@@ -31,6 +31,7 @@ GRID = dataclasses.replace(
     augmentations=1,
     heldout_views=2,
 )
+THREES = dataclasses.replace(GRID, batch=3)
 NFNET = dataclasses.replace(
     GRID, network="nfnet", learning_rate=0.002, warm_up=0.1, nfnet=NFNetSettings(16, 2, 4)
 )
@@ -195,8 +196,8 @@ def resumed(volume, preset, path, stop_at):
 
 @pytest.mark.parametrize(
     ("preset", "stop_at"),
-    [(GRID, 0), (GRID, 13), (NFNET, 1), (NFNET, 23)],
-    ids=["grid 0", "grid 13", "nfnet 1", "nfnet 23"],
+    [(GRID, 0), (GRID, 13), (THREES, 13), (NFNET, 1), (NFNET, 23)],
+    ids=["grid 0", "grid 13", "in threes 13", "nfnet 1", "nfnet 23"],
 )
 def test_a_resumed_fit_is_the_uninterrupted_one_bit_for_bit(preset, stop_at, a_phantom, tmp_path):
     whole, _ = fitted(a_phantom, preset)

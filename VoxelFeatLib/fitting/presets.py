@@ -104,6 +104,14 @@ class Preset:
         asked = self.first_views + min(later, int(later * step / span))
         return min(self.views, math.ceil(asked / self.batch) * self.batch)
 
+    def views_gone(self, step: int) -> int:
+        """Return how many of the first views a fit resumed at a step need not encode again.
+
+        The rest are whole batches, and among them all that the pool held.
+        """
+        seen = self.views_at(max(0, step - 1))
+        return max(0, seen - self.pool) // self.batch * self.batch
+
     def rate_at(self, step: int) -> float:
         """Return the learning rate of a step: linear warm-up, then cosine to `final_rate`."""
         warm = self.warm_up * self.steps

@@ -85,9 +85,8 @@ class Pace:
         preset = self._preset
         self.fraction = step / preset.steps
         # The pool and the held-out views are encoded again.
-        lost = max(0, preset.views_at(max(0, step - 1)) - preset.pool)
         self._left = {
-            "views": preset.views - lost + preset.heldout_views,
+            "views": preset.views - preset.views_gone(step) + preset.heldout_views,
             "steps": preset.steps - step,
         }
 

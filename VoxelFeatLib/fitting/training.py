@@ -64,7 +64,7 @@ class Trainer:
 
     def skip_to(self, step: int) -> None:
         """Leave out the views that a resumed fit's pool no longer holds."""
-        self.views = max(0, self.preset.views_at(max(0, step - 1)) - self.preset.pool)
+        self.views = self.preset.views_gone(step)
 
     def step(self, number: int) -> dict[str, float]:
         """Take optimiser step `number`; the objective's weighted terms."""
