@@ -1,0 +1,1 @@
+"""Few-click segmentation, measured: a simulated user, methods, runs, and their reports."""

@@ -1,0 +1,1 @@
+"""Ways to segment by clicks: ours, and what users have today."""

@@ -1,0 +1,41 @@
+"""Methods by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+
+from VoxelFeatLib.errors import InputError
+from VoxelFeatLib.evaluation.clicks.methods.growcut import GrowFromSeeds
+from VoxelFeatLib.evaluation.clicks.methods.randomwalker import RandomWalker
+from VoxelFeatLib.evaluation.clicks.methods.threshold import ThresholdRegion
+from VoxelFeatLib.evaluation.clicks.runs import Method
+
+OURS = "voxelfeat"
+
+# What needs no field. `growcut` is what a user of Slicer gets, painting with a small brush;
+# `growcut-whole` the filter alone: a voxel for a click, and the whole volume to grow in.
+BASELINES: Mapping[str, Callable[[], Method]] = MappingProxyType(
+    {
+        "growcut": GrowFromSeeds,
+        "growcut-whole": lambda: GrowFromSeeds("growcut-whole", seed_mm=0.0, cropped=False),
+        "randomwalker": RandomWalker,
+        "threshold": ThresholdRegion,
+    }
+)
+
+
+def methods_named(names: Sequence[str], ours: Callable[[], Method]) -> list[Method]:
+    """Make methods by their names, ours by the given function.
+
+    Raises:
+        InputError: An unknown name, or one twice; or a method's package is not installed.
+    """
+    makers = {OURS: ours, **BASELINES}
+    unknown = [name for name in names if name not in makers]
+    if unknown or not names:
+        word = f'"{unknown[0]}"' if unknown else "nothing"
+        raise InputError(f"There is no method {word}; choose of: {', '.join(makers)}.")
+    if len(set(names)) < len(names):
+        raise InputError("Name every method once.")
+    return [makers[name]() for name in names]

@@ -1,0 +1,105 @@
+"""One target, one method: what a simulated user gets after each click."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from VoxelFeatLib.errors import InputError
+from VoxelFeatLib.evaluation.clicks.user import Habits, SimulatedUser
+from VoxelFeatLib.evaluation.metrics import dice, hd95_mm
+from VoxelFeatLib.imaging.aliases import Mask
+from VoxelFeatLib.imaging.volume import Volume
+from VoxelFeatLib.segmenting.clicks import Click
+
+
+class Method(Protocol):
+    """Something that segments by clicks.
+
+    Attributes:
+        name: For the command line and the tables.
+        settings: All numbers that decide its results; results of other settings are not mixed.
+    """
+
+    name: str
+    settings: dict[str, object]
+
+    def start(self, volume: Volume) -> None:
+        """Begin a new target; what belongs to the volume may be kept from the target before."""
+        ...
+
+    def segment(self, clicks: tuple[Click, ...]) -> Mask:
+        """Return the (K, J, I) mask that follows from all clicks so far, oldest first."""
+        ...
+
+
+@dataclass(eq=False)
+class ClickRun:
+    """What came out, click by click.
+
+    Attributes:
+        dice: After each click.
+        hd95_mm: Likewise; infinite where nothing was segmented.
+        seconds: From each click to the whole new mask.
+        start_seconds: From the volume to the moment before the first click.
+        clicks: All of them, the uncounted first one too; a stroke is many.
+        mask: (K, J, I) after the last click.
+    """
+
+    dice: list[float] = field(default_factory=list)
+    hd95_mm: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    start_seconds: float = 0.0
+    clicks: list[Click] = field(default_factory=list)
+    mask: Mask | None = None
+
+
+def run_case(volume: Volume, target: Mask, method: Method, habits: Habits | int = 20) -> ClickRun:
+    """Let a simulated user segment a target.
+
+    Args:
+        volume: The volume.
+        target: (K, J, I) what the user wants.
+        method: Starts anew.
+        habits: How the user clicks, or only how often.
+
+    Returns:
+        One number for each click; fewer than the user would give when all is well earlier.
+
+    Raises:
+        InputError: An empty target, or one of another shape.
+    """
+    run = ClickRun()
+    for run in clicking(volume, target, method, habits):  # noqa: B007 - the last one is returned
+        pass
+    return run
+
+
+def clicking(
+    volume: Volume, target: Mask, method: Method, habits: Habits | int = 20
+) -> Iterator[ClickRun]:
+    """As `run_case`, yielding the same object after each click, with one click more."""
+    habits = Habits(habits) if isinstance(habits, int) else habits
+    user = SimulatedUser(target, volume.geometry, habits)
+    run = ClickRun(clicks=user.before())
+    began = time.perf_counter()
+    method.start(volume)
+    run.start_seconds = time.perf_counter() - began
+    for _ in range(habits.clicks):
+        clicks = user.next(run.mask)
+        if not clicks:
+            return
+        run.clicks += clicks
+        began = time.perf_counter()
+        mask = method.segment(tuple(run.clicks))
+        run.seconds.append(time.perf_counter() - began)
+        if mask.shape != volume.voxels.shape:
+            raise InputError(f"The method {method.name} gave a mask of shape {mask.shape}.")
+        run.mask = np.asarray(mask, dtype=bool)
+        run.dice.append(dice(run.mask, target))
+        run.hd95_mm.append(hd95_mm(run.mask, target, volume.geometry.spacing.tolist()))
+        yield run
