@@ -17,17 +17,13 @@ from matplotlib.patheffects import withStroke
 
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.evaluation.slices import Orientation, Plane
+from VoxelFeatLib.evaluation.style import BACKGROUND, FAINT, TEXT, save
 from VoxelFeatLib.imaging.aliases import Color, FloatArray
-from VoxelFeatLib.imaging.atomic import replacing
 from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.imaging.windows import Window, default_windows
 from VoxelFeatLib.segmenting.clicks import Click
 
-_BACKGROUND = "#17171c"
-_TEXT = "#e8e8ee"
-_FAINT = "#9a9aa6"
 _POSITIVE, _NEGATIVE = "#37e06b", "#ff4f5e"
-_DPI = 110
 _ORIENTATIONS: tuple[Orientation, ...] = ("axial", "coronal", "sagittal")
 
 # Clicks within this distance of a slice are drawn on it, mm.
@@ -132,9 +128,9 @@ def slices_with_outlines(
         if _draw_click(ax, plane, click)
     ]
     if title:
-        figure.suptitle(title, color=_TEXT, fontsize=14, fontweight="bold")
+        figure.suptitle(title, color=TEXT, fontsize=14, fontweight="bold")
     _draw_legend(figure, segments, drawn)
-    _save(figure, path)
+    save(figure, path)
 
 
 def compared(
@@ -157,7 +153,7 @@ def compared(
     rows, columns = len(panels), len(panels[0])
     figure = Figure(
         (columns * (side + 0.1), rows * (side + 0.35) + 0.4 + 0.5 * bool(title)),
-        facecolor=_BACKGROUND,
+        facecolor=BACKGROUND,
         layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.07),
     )
     axes = figure.subplots(rows, columns, squeeze=False)
@@ -172,12 +168,12 @@ def compared(
         x, y, _ = plane.place(panel.center)
         ax.set_xlim(x - panel.width_mm / 2, x + panel.width_mm / 2)
         ax.set_ylim(y + panel.width_mm / 2, y - panel.width_mm / 2)
-        ax.set_title(panel.caption, color=_TEXT, fontsize=11.5, pad=5)
+        ax.set_title(panel.caption, color=TEXT, fontsize=11.5, pad=5)
     if title:
-        figure.suptitle(title, color=_TEXT, fontsize=14, fontweight="bold")
+        figure.suptitle(title, color=TEXT, fontsize=14, fontweight="bold")
     shown = {one.name: one for row in panels for panel in row for one in panel.segments}
     _draw_legend(figure, list(shown.values()), [])
-    _save(figure, path)
+    save(figure, path)
 
 
 def feature_maps(
@@ -211,7 +207,7 @@ def feature_maps(
     columns = len(levels) + 1
     figure = Figure(
         (columns * (width + 0.08) + 0.35, 2 * (height + 0.4) + (0.5 if title else 0.1)),
-        facecolor=_BACKGROUND,
+        facecolor=BACKGROUND,
         layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.07),
     )
     grid = figure.add_gridspec(2, columns)
@@ -228,8 +224,8 @@ def feature_maps(
         ):
             _show(figure.add_subplot(grid[row, column]), colors, extent, caption)
     if title:
-        figure.suptitle(title, color=_TEXT, fontsize=14, fontweight="bold")
-    _save(figure, path)
+        figure.suptitle(title, color=TEXT, fontsize=14, fontweight="bold")
+    save(figure, path)
 
 
 def _busiest(segments: Sequence[Outlined], volume: Volume) -> FloatArray:
@@ -259,12 +255,12 @@ def _hung(planes: Sequence[Plane]) -> tuple[Figure, list[Axes]]:
     if heights[1] + heights[2] < 1.3 * heights[0]:
         across = [widths[0], max(widths[1:])]
         height = max(heights[0], heights[1] + heights[2] + 0.4)
-        figure = Figure((sum(across) + 0.5, height + 1.3), facecolor=_BACKGROUND, layout=layout)
+        figure = Figure((sum(across) + 0.5, height + 1.3), facecolor=BACKGROUND, layout=layout)
         grid = figure.add_gridspec(2, 2, width_ratios=across, height_ratios=heights[1:])
         places = (grid[:, 0], grid[0, 1], grid[1, 1])
     else:
         size = (sum(widths) + 0.6, max(heights) + 1.3)
-        figure = Figure(size, facecolor=_BACKGROUND, layout=layout)
+        figure = Figure(size, facecolor=BACKGROUND, layout=layout)
         row = figure.add_gridspec(1, 3, width_ratios=widths)
         places = (row[0, 0], row[0, 1], row[0, 2])
     return figure, [figure.add_subplot(place) for place in places]
@@ -283,7 +279,7 @@ def _draw_plane(ax: Axes, plane: Plane, volume: Volume, window: Window) -> None:
             across,
             up,
             letter,
-            color=_FAINT,
+            color=FAINT,
             fontsize=10,
             ha="center",
             va="center",
@@ -326,8 +322,8 @@ def _draw_legend(figure: Figure, segments: Sequence[Outlined], clicks: Sequence[
     handles = [Line2D([], [], color=s.color, linewidth=2.5, label=s.name) for s in segments]
     if any(s.reference is not None for s in segments):
         handles += [
-            Line2D([], [], color=_TEXT, linewidth=1.7, label="prediction"),
-            Line2D([], [], color=_TEXT, linewidth=1.1, linestyle=(0, (3, 2)), label="reference"),
+            Line2D([], [], color=TEXT, linewidth=1.7, label="prediction"),
+            Line2D([], [], color=TEXT, linewidth=1.1, linestyle=(0, (3, 2)), label="reference"),
         ]
     for positive, color, text in (
         (True, _POSITIVE, "click inside"),
@@ -352,7 +348,7 @@ def _draw_legend(figure: Figure, segments: Sequence[Outlined], clicks: Sequence[
             loc="outside lower center",
             ncols=min(len(handles), 7),
             frameon=False,
-            labelcolor=_TEXT,
+            labelcolor=TEXT,
             fontsize=11,
             handlelength=1.8,
         )
@@ -370,7 +366,7 @@ def _show(
     ax.imshow(
         np.clip(image, 0, 1), cmap=cmap, vmin=0, vmax=1, extent=extent, interpolation=interpolation
     )
-    ax.set_title(caption, color=_TEXT, fontsize=10.5, pad=5)
+    ax.set_title(caption, color=TEXT, fontsize=10.5, pad=5)
     ax.set_axis_off()
 
 
@@ -378,8 +374,3 @@ def _lighter(color: Color) -> Color:
     """Halfway to white, so that a dashed line is seen on a solid one."""
     r, g, b = ((1 + part) / 2 for part in color)
     return r, g, b
-
-
-def _save(figure: Figure, path: str | Path) -> None:
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=_DPI, facecolor=_BACKGROUND)
