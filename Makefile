@@ -32,7 +32,7 @@ help: ## show this list
 venv: $(STAMP) ## make .venv with everything installed
 
 # Debian splits ensurepip off into python3-venv; nothing that we install needs other system packages.
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml requirements-sam2.txt
 	@[ -n "$(PYTHON)" ] || { echo "$(no_python)" >&2; exit 1; }
 	@if ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -44,6 +44,8 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install $(TORCH)
 	$(BIN)/python -m pip install --editable '.[test,dev]'
+	SAM2_BUILD_CUDA=0 $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation \
+	  --requirement requirements-sam2.txt
 	@rm -f $(VENV)/.ready-* && touch $@
 
 demo: $(STAMP) ## fit, click and refine on a made-up CT; the results go to demo/
