@@ -28,6 +28,10 @@ class GeometryError(InputError):
     """A shape, spacing or orientation that does not describe a 3D volume."""
 
 
+class WeightsError(InputError):
+    """Weights of a backbone that are missing, damaged, foreign, or could not be loaded."""
+
+
 class FieldFileError(VoxelFeatError):
     """A field file that is damaged, foreign, newer, or belongs to another volume."""
 

@@ -14,6 +14,7 @@ import VoxelFeatLib
 LIBRARY = Path(VoxelFeatLib.__file__).parent
 LAYERS = (
     "errors",
+    "cache",
     "imaging",
     "backbones",
     "field",
@@ -74,8 +75,14 @@ class Module:
 
 def is_torch_free(name: str) -> bool:
     """Whether Slicer's own process imports this module."""
-    return name in {"", "errors", "worker", *TORCH_FREE_SEGMENTING} or name.startswith(
-        ("imaging", "scene", "worker.protocol", "worker.framing", "worker.client")
+    return name in {
+        *("", "errors", "cache", "backbones", "worker"),
+        *TORCH_FREE_SEGMENTING,
+    } or name.startswith(
+        (
+            *("backbones.weights", "imaging", "scene"),
+            *("worker.protocol", "worker.framing", "worker.client"),
+        )
     )
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from VoxelFeatLib.cache import cache_folder
 from VoxelFeatLib.errors import FieldFileError
 from VoxelFeatLib.field.files import FieldHeader, check_volume, read_header
 from VoxelFeatLib.imaging.volume import Volume
@@ -23,38 +22,26 @@ _FIELD, _CHECKPOINT = ".voxelfeat", ".checkpoint"
 _ABANDONED_SECONDS = 7 * 86400.0
 
 
-def cache_folder() -> Path:
-    """Return the folder of kept fields; it need not exist yet.
-
-    ``VOXELFEAT_CACHE`` names the folder that stands for the platform's ``voxelfeat`` one.
-    """
-    if chosen := os.environ.get("VOXELFEAT_CACHE"):
-        return Path(chosen).expanduser() / "fields"
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        base = Path(local) if local else Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "voxelfeat" / "fields"
+def fields_folder() -> Path:
+    """Return the folder of kept fields; it need not exist yet."""
+    return cache_folder("fields")
 
 
 def field_path(volume: Volume, backbone: str, preset: str) -> Path:
     """Return where a finished fit is kept."""
-    return cache_folder() / f"{volume.sha256()[:16]}-{backbone}-{preset}{_FIELD}"
+    return fields_folder() / f"{volume.sha256()[:16]}-{backbone}-{preset}{_FIELD}"
 
 
 def checkpoint_path(volume: Volume, backbone: str, preset: str, seed: int) -> Path:
     """Return where an unfinished fit is kept."""
-    return cache_folder() / f"{volume.sha256()[:16]}-{backbone}-{preset}-{seed}{_CHECKPOINT}"
+    return fields_folder() / f"{volume.sha256()[:16]}-{backbone}-{preset}-{seed}{_CHECKPOINT}"
 
 
 def cached_fields(volume: Volume) -> list[Message]:
     """List the fields kept for a volume, the newest first; only their headers are read."""
     found = []
     with contextlib.suppress(OSError):
-        for path in cache_folder().glob(f"{volume.sha256()[:16]}-*{_FIELD}"):
+        for path in fields_folder().glob(f"{volume.sha256()[:16]}-*{_FIELD}"):
             try:
                 header = read_header(path)
                 check_volume(path, header, volume)
@@ -111,7 +98,7 @@ def plain(values: Mapping[str, Any]) -> dict[str, float]:
 def remove_abandoned() -> None:
     """Remove unfinished fits that nobody went on with for a week."""
     with contextlib.suppress(OSError):
-        for path in cache_folder().glob(f"*{_CHECKPOINT}"):
+        for path in fields_folder().glob(f"*{_CHECKPOINT}"):
             if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
                 path.unlink()
 

@@ -15,7 +15,7 @@ from VoxelFeatLib.backbones.registry import BACKBONES
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.fitting.presets import PRESETS
 from VoxelFeatLib.worker.protocol import PROTOCOL, VERSION, Message
-from VoxelFeatLib.worker.server.cache import cache_folder
+from VoxelFeatLib.worker.server.cache import fields_folder
 from VoxelFeatLib.worker.server.failures import Refused
 from VoxelFeatLib.worker.server.requests import Request
 
@@ -46,7 +46,7 @@ def hello(request: Request) -> Message:
         "presets": [{"name": p.name, "summary": p.summary} for p in PRESETS.values()],
         "default_device": default,
         "default_preset": {device["name"]: default_preset(device["name"]) for device in found},
-        "cache": str(cache_folder()),
+        "cache": str(fields_folder()),
     }
 
 

@@ -1,0 +1,1 @@
+"""Weights of backbones: which there are, where they lie, how they get here. Without torch."""

@@ -1,0 +1,37 @@
+"""What is still missing for a backbone, asked without importing it."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from VoxelFeatLib.backbones.weights.catalogue import CATALOGUE, find_weights, is_checkpoint_path
+from VoxelFeatLib.errors import WeightsError
+
+# What the classes of `sam2` that are used import, all of them by their import names.
+SAM2_PACKAGES = ("sam2", "hydra", "omegaconf", "iopath", "tqdm", "PIL")
+
+
+def missing_packages() -> tuple[str, ...]:
+    """Return which packages the SAM2.1 backbones lack in this Python."""
+    return tuple(name for name in SAM2_PACKAGES if find_spec(name) is None)
+
+
+def availability(name: str) -> tuple[bool, str]:
+    """Tell whether a backbone can be used, and what is to be said of it.
+
+    What is missing and cannot be used without; or, of one that can be used, what its first use
+    brings along; else nothing.
+    """
+    if name not in CATALOGUE and not is_checkpoint_path(name):
+        return True, ""
+    if missing := missing_packages():
+        return False, f"not installed: {', '.join(missing)}"
+    if name not in CATALOGUE:
+        return True, ""
+    try:
+        found = find_weights(CATALOGUE[name])
+    except WeightsError as error:
+        return False, error.message
+    if found is None:
+        return True, f"{CATALOGUE[name].megabytes} MB are downloaded at the first use"
+    return True, ""
