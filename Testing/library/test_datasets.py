@@ -49,6 +49,20 @@ def test_pairs_are_found_by_their_names(tmp_path):
     assert case.volume.voxels[0, 0, 5] == 5
 
 
+def test_one_volume_of_a_folder(tmp_path):
+    for name in "ab":
+        image(tmp_path / f"{name}.nii.gz")
+        labels(tmp_path / f"{name}_labels.nii.gz", 1)
+    image(tmp_path / "alone.nii.gz")
+    image(tmp_path / "t" / "imagesTr" / "p_0000.nii.gz")
+    labels(tmp_path / "t" / "labelsTr" / "p.nii.gz", 2)
+    assert [case.name for case in find_cases(tmp_path / "b.nii.gz")] == ["b"]
+    (case,) = find_cases(tmp_path / "t" / "imagesTr" / "p_0000.nii.gz")
+    assert case.name == "p"
+    with pytest.raises(InputError, match="no reference labels"):
+        find_cases(tmp_path / "alone.nii.gz")
+
+
 def test_a_segmentation_of_slicer_is_the_other_half_of_a_pair(tmp_path):
     image(tmp_path / "ct.nrrd")
     mask = np.zeros(SHAPE, dtype=bool)

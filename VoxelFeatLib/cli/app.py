@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 import VoxelFeatLib
 from VoxelFeatLib.cli.console import say, say_error
 from VoxelFeatLib.cli.demo import demo
+from VoxelFeatLib.cli.evaluate import evaluate_program
 from VoxelFeatLib.cli.explore import features, supervoxels
 from VoxelFeatLib.cli.fit import fit
 from VoxelFeatLib.cli.info import info, presets
@@ -82,6 +83,7 @@ def full_program() -> typer.Typer:
     program = new_program()
     for command in (fit, segment, refine, features, supervoxels, info, demo, presets, worker):
         program.command()(command)
+    program.add_typer(evaluate_program(), name="evaluate")
     return program
 
 

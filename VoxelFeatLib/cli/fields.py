@@ -30,6 +30,11 @@ def torch_device(name: str) -> torch.device:
     return device
 
 
+def default_preset(device: torch.device) -> str:
+    """Return the preset that `auto` stands for."""
+    return "fast" if device.type == "cpu" else "balanced"
+
+
 def open_field(path: Path, volume: Volume, device: str) -> FeatureField:
     """Open a field and check that it belongs to the volume."""
     return load_field(path, volume, torch_device(device))[0]

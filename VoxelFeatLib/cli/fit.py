@@ -75,14 +75,14 @@ def fit(
     # torch loads only now, after everything that can be wrong in the arguments
     from VoxelFeatLib.backbones.memory import free_memory
     from VoxelFeatLib.backbones.registry import create_backbone
-    from VoxelFeatLib.cli.fields import torch_device
+    from VoxelFeatLib.cli.fields import default_preset, torch_device
     from VoxelFeatLib.field.files import save_field
     from VoxelFeatLib.fitting.fitter import Fitter
     from VoxelFeatLib.fitting.presets import preset_named
 
     place = torch_device(device)
     if preset == "auto":
-        preset = "fast" if place.type == "cpu" else "balanced"
+        preset = default_preset(place)
     numbers = preset_named(preset)
     image = open_volume(volume, series=series, fill=fill)
     network = create_backbone(backbone, image)

@@ -79,22 +79,26 @@ class Case:
 
     Attributes:
         name: Of the case, unique in its data set.
+        image: The volume's file; empty for what is made up.
         open: Reads it; raises InputError where a file cannot be read.
     """
 
     name: str
+    image: Path
     open: Callable[[], OpenCase] = field(repr=False)
 
 
 def find_cases(place: str | Path) -> list[Case]:
-    """Return the cases of a folder, by name, or the made-up CT.
+    """Return the cases of a folder by name, the case of one volume in it, or the made-up CT.
 
     Raises:
-        InputError: The folder does not exist, or has no case.
+        InputError: The folder does not exist, or has no case; or the volume has no labels.
     """
     folder = Path(place)
-    if str(place) == PHANTOM and not folder.is_dir():
-        return [Case(PHANTOM, _open_phantom)]
+    if str(place) == PHANTOM and not folder.exists():
+        return [Case(PHANTOM, Path(), _open_phantom)]
+    if folder.is_file():
+        return _case_of(folder)
     if not folder.is_dir():
         raise InputError(f"There is no folder {folder}.", f"Or write {PHANTOM} for a made-up CT.")
     names = _names_in(folder / "dataset.json")
@@ -117,6 +121,15 @@ def chosen(labels: Sequence[Label], wanted: Sequence[str]) -> list[Label]:
     return list(dict.fromkeys(picked))
 
 
+def _case_of(image: Path) -> list[Case]:
+    inside_training = image.parent.name == "imagesTr"
+    folder = image.parent.parent if inside_training else image.parent
+    cases = [case for case in find_cases(folder) if case.image.samefile(image)]
+    if not cases:
+        raise InputError(f"There are no reference labels for {image}.", _LAYOUTS)
+    return cases
+
+
 # ---------------------------------------------------------------------------- layouts
 
 
@@ -131,7 +144,7 @@ def _pairs(folder: Path, names: Mapping[int, str]) -> Iterator[Case]:
             images.setdefault(stem, path)
     for name, path in images.items():
         if name in labels:
-            yield Case(name, partial(_open_map, path, labels[name], names))
+            yield Case(name, path, partial(_open_map, path, labels[name], names))
 
 
 def _training_pairs(folder: Path, names: Mapping[int, str]) -> Iterator[Case]:
@@ -140,7 +153,7 @@ def _training_pairs(folder: Path, names: Mapping[int, str]) -> Iterator[Case]:
         name = stem if stem in labels else _CHANNEL.sub("", stem)
         # Of several channels the first is the volume.
         if name in labels and stem in {name, f"{name}_0000"}:
-            yield Case(name, partial(_open_map, path, labels[name], names))
+            yield Case(name, path, partial(_open_map, path, labels[name], names))
 
 
 def _by_folder(folder: Path) -> Iterator[Case]:
@@ -149,10 +162,10 @@ def _by_folder(folder: Path) -> Iterator[Case]:
         masks = place / "segmentations"
         image = files.get("ct") or files.get("mri") or files.get("mr")
         if image and masks.is_dir():
-            yield Case(place.resolve().name, partial(_open_masks, image, masks))
+            yield Case(place.resolve().name, image, partial(_open_masks, image, masks))
         if "imaging" in files and "segmentation" in files:
             opened = partial(_open_map, files["imaging"], files["segmentation"], _KITS_NAMES)
-            yield Case(place.resolve().name, opened)
+            yield Case(place.resolve().name, files["imaging"], opened)
 
 
 def _images(folder: Path) -> Iterator[tuple[Path, str]]:
