@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import types
 from collections.abc import Callable
+from pathlib import Path
 from subprocess import CalledProcessError
 
 import pytest
@@ -22,13 +24,17 @@ class Slicer(types.ModuleType):
         self.settings: dict[str, str] = {}
         self.pip_calls: list[list[str]] = []
         self.constraints: list[str] = []
+        self.requirements = ""
+        self.cuda = ""
         self.pip_output: list[str] = ["Collecting msgpack"]
         self.pip_code = 0
         self.after_pip: Callable[[], object] = lambda: None
         self.testing = False
         self.events: list[Callable[[], object]] = []
         self.app = types.SimpleNamespace(
-            testingEnabled=lambda: self.testing, processEvents=self._process_events
+            testingEnabled=lambda: self.testing,
+            processEvents=self._process_events,
+            slicerHome="/no/slicer",
         )
         self.util = types.SimpleNamespace(
             confirmOkCancelDisplay=self._confirm,
@@ -55,9 +61,14 @@ class Slicer(types.ModuleType):
     def _note(self, arguments: list[str]) -> None:
         assert type(arguments) is list
         self.pip_calls.append(arguments)
-        kept = arguments[arguments.index("--constraint") + 1]
-        with open(kept, encoding="utf-8") as file:  # noqa: PTH123
-            self.constraints = file.read().split()
+        if "--constraint" in arguments:
+            kept = Path(arguments[arguments.index("--constraint") + 1])
+            self.constraints = kept.read_text(encoding="utf-8").split()
+        else:
+            listed = Path(arguments[arguments.index("--requirement") + 1])
+            self.requirements = listed.read_text(encoding="utf-8").strip()
+        # Slicer starts pip with its own environment.
+        self.cuda = os.environ.get("SAM2_BUILD_CUDA", "")
 
     def _pip_blocking(self, arguments: list[str]) -> None:
         self._note(arguments)
@@ -98,7 +109,10 @@ def a_slicer(monkeypatch: pytest.MonkeyPatch) -> Slicer:
 
 @pytest.fixture
 def a_fresh_module(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], types.ModuleType]:
-    """Import a module of the scene against the stand-ins; it is forgotten afterwards."""
+    """Import a module of the scene against the stand-ins; it is forgotten afterwards.
+
+    What it imports of the same folder is to be loaded before it.
+    """
 
     def load(name: str) -> types.ModuleType:
         full = f"VoxelFeatLib.scene.application.{name}"

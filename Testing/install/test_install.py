@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tomllib
 import types
@@ -13,7 +14,15 @@ import pytest
 import VoxelFeatLib
 from VoxelFeatLib.errors import Cancelled
 from VoxelFeatLib.scene.application import requirements
-from VoxelFeatLib.scene.application.requirements import CLIENT, TORCH, WORKER, Requirement
+from VoxelFeatLib.scene.application.requirements import (
+    CLIENT,
+    SAM2,
+    SAM2_NEEDS,
+    SAM2_SOURCE,
+    TORCH,
+    WORKER,
+    Requirement,
+)
 
 LIBRARY = Path(VoxelFeatLib.__file__).parent
 
@@ -21,9 +30,9 @@ LIBRARY = Path(VoxelFeatLib.__file__).parent
 @pytest.fixture
 def a_python(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Versions by distribution name, as `requirements` sees them; at first all that is needed."""
-    versions = {each.name: each.least for each in (TORCH, *WORKER)}
+    versions = {each.name: each.least for each in (TORCH, *WORKER, SAM2, *SAM2_NEEDS)}
     versions |= {"numpy": "2.4.6", "scipy": "1.17.1", "SimpleITK": "2.5.0-gb9f1"}
-    modules = {each.module: each.name for each in (TORCH, *WORKER)}
+    modules = {each.module: each.name for each in (TORCH, *WORKER, SAM2, *SAM2_NEEDS)}
 
     def version(name: str) -> str:
         if versions.get(name, "?") == "?":
@@ -70,7 +79,29 @@ def a_pytorch_extension(monkeypatch: pytest.MonkeyPatch, a_python) -> types.Modu
 @pytest.fixture
 def an_installer(a_slicer, a_python, a_fresh_module, monkeypatch):
     monkeypatch.delitem(sys.modules, "PyTorchUtils", raising=False)
+    a_fresh_module("child")
+    a_fresh_module("pip")
     return a_fresh_module("install")
+
+
+@pytest.fixture
+def a_python_to_try(monkeypatch, an_installer) -> list[str]:
+    """This Python in place of Slicer's; returns the lines that it is to run instead, if any."""
+    lines: list[str] = []
+    child = sys.modules["VoxelFeatLib.scene.application.child"]
+    run = child.run_python
+    monkeypatch.setattr(child, "python_slicer", lambda: sys.executable)
+    monkeypatch.setattr(an_installer, "run_python", lambda code: run("\n".join(lines) or code))
+    return lines
+
+
+def without_sam2(versions: dict[str, str]) -> None:
+    for each in (SAM2, *SAM2_NEEDS):
+        del versions[each.name]
+
+
+def with_sam2(versions: dict[str, str]) -> None:
+    versions.update({each.name: each.least for each in (SAM2, *SAM2_NEEDS)})
 
 
 def test_nothing_is_missing(an_installer) -> None:
@@ -272,7 +303,93 @@ def test_a_missing_folder_of_wheels_is_told(an_installer, a_slicer, a_python, tm
     assert a_slicer.pip_calls == []
 
 
-def test_the_table_agrees_with_the_package() -> None:
-    text = (LIBRARY.parent / "pyproject.toml").read_text(encoding="utf-8")
-    asked = set(tomllib.loads(text)["project"]["dependencies"])
-    assert {str(each) for each in (TORCH, *WORKER)} <= asked
+def test_sam2_is_only_for_those_who_want_it(an_installer, a_python) -> None:
+    without_sam2(a_python)
+    assert an_installer.plan() == []
+    assert an_installer.plan(local=False, sam2=True) == []
+    packages, itself = an_installer.plan(sam2=True)
+    assert packages.requirements == SAM2_NEEDS
+    assert itself.text == "sam2==1.1.0 (pip; the encoders of SAM 2.1)"
+    with_sam2(a_python)
+    assert an_installer.plan(sam2=True) == []
+
+
+@pytest.mark.usefixtures("a_python_to_try")
+def test_sam2_comes_checked_without_torchvision_or_cuda(
+    an_installer, a_slicer, a_python, monkeypatch
+) -> None:
+    monkeypatch.delenv("SAM2_BUILD_CUDA", raising=False)
+    a_slicer.with_packaging(monkeypatch)
+    without_sam2(a_python)
+    a_slicer.after_pip = lambda: with_sam2(a_python)
+    told: list[str] = []
+    an_installer.install(an_installer.plan(sam2=True), told.append)
+    needs, itself = a_slicer.pip_calls
+    assert needs[:4] == ["hydra-core>=1.3.2", "iopath>=0.1.10", "setuptools>=70.1", "tqdm>=4.66.1"]
+    assert itself[0] == "--requirement"
+    assert itself[2:] == ["--no-deps", "--no-build-isolation", "--disable-pip-version-check"]
+    assert a_slicer.requirements == SAM2_SOURCE
+    assert a_slicer.cuda == "0"
+    assert "SAM2_BUILD_CUDA" not in os.environ
+    assert told[-2:] == ["Trying the encoders …", "Everything is installed."]
+
+
+def test_encoders_that_cannot_be_loaded_are_told(
+    an_installer, a_slicer, a_python, a_python_to_try
+) -> None:
+    del a_python["sam2"]
+    a_slicer.after_pip = lambda: with_sam2(a_python)
+    a_python_to_try.append("import sam2_of_another_kind")
+    with pytest.raises(an_installer.InstallError) as caught:
+        an_installer.install(an_installer.plan(sam2=True), print)
+    assert caught.value.message == "SAM 2 is installed, but its encoders cannot be loaded."
+    assert caught.value.hint == "ModuleNotFoundError: No module named 'sam2_of_another_kind'"
+    assert "Traceback" in caught.value.log
+
+
+def test_a_python_that_does_not_start_is_an_error(an_installer, a_slicer, a_python) -> None:
+    del a_python["sam2"]
+    a_slicer.after_pip = lambda: with_sam2(a_python)
+    with pytest.raises(an_installer.InstallError, match="PythonSlicer"):
+        an_installer.install(an_installer.plan(sam2=True), print)
+
+
+def test_an_environment_of_ones_own_stays(an_installer, a_slicer, a_python, monkeypatch) -> None:
+    monkeypatch.setenv("SAM2_BUILD_CUDA", "1")
+    del a_python["sam2"]
+    a_slicer.pip_code = 1
+    with pytest.raises(an_installer.InstallError, match="could not install sam2"):
+        an_installer.install(an_installer.plan(sam2=True), print)
+    assert a_slicer.cuda == "0"
+    assert os.environ["SAM2_BUILD_CUDA"] == "1"
+
+
+@pytest.mark.usefixtures("a_python_to_try")
+@pytest.mark.parametrize(
+    ("file", "asked"),
+    [
+        ("sam2-1.1.0.tar.gz", SAM2_SOURCE),
+        ("sam2-1.1.0-py3-none-any.whl", "sam2==1.1.0"),  # of one's own making: no hash is known
+    ],
+)
+def test_sam2_comes_from_a_folder_too(
+    an_installer, a_slicer, a_python, tmp_path, file, asked
+) -> None:
+    a_slicer.settings["VoxelFeat/WheelsFolder"] = str(tmp_path)
+    (tmp_path / file).touch()
+    del a_python["sam2"]
+    a_slicer.after_pip = lambda: with_sam2(a_python)
+    an_installer.install(an_installer.plan(sam2=True), print)
+    assert a_slicer.requirements == asked
+    assert a_slicer.pip_calls[0][-3:] == ["--no-index", "--find-links", str(tmp_path)]
+
+
+def test_the_tables_agree_with_the_package() -> None:
+    root = LIBRARY.parent
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert {str(each) for each in (TORCH, *WORKER)} <= set(project["dependencies"])
+    extras = project["optional-dependencies"]
+    assert sorted(extras["sam2-encoder"]) == [str(each) for each in SAM2_NEEDS]
+    assert extras["sam2"] == [SAM2_SOURCE.partition(" ")[0]]
+    lines = (root / "requirements-sam2.txt").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if not line.startswith("#")] == [SAM2_SOURCE]

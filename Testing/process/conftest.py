@@ -46,13 +46,14 @@ def a_slicer(monkeypatch: pytest.MonkeyPatch, tmp_path) -> types.ModuleType:
 @pytest.fixture
 def a_qprocess_module(monkeypatch: pytest.MonkeyPatch, a_qt, a_slicer) -> types.ModuleType:
     """The module under test, bound to these stand-ins and forgotten afterwards."""
-    name = "VoxelFeatLib.scene.application.qprocess"
-    package = importlib.import_module("VoxelFeatLib.scene")
-    # The setter restores what was there; without it another test would find this one's module.
-    monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
-    monkeypatch.setattr(package, "qprocess", None, raising=False)
-    del sys.modules[name]
-    return importlib.import_module(name)
+    package = importlib.import_module("VoxelFeatLib.scene.application")
+    for part in ("child", "qprocess"):
+        name = f"{package.__name__}.{part}"
+        # The setters restore what was there; else another test would find this one's module.
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+        monkeypatch.setattr(package, part, None, raising=False)
+        del sys.modules[name]
+    return importlib.import_module(f"{package.__name__}.qprocess")
 
 
 @pytest.fixture

@@ -6,22 +6,30 @@ nothing is installed that the user has not agreed to, and numpy and PyTorch stay
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import logging
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from subprocess import CalledProcessError
-from typing import Any, Literal
+from typing import Literal
 
 import slicer
 
-from VoxelFeatLib.errors import Cancelled, VoxelFeatError
+from VoxelFeatLib.errors import Cancelled
+from VoxelFeatLib.scene.application.child import run_python
+from VoxelFeatLib.scene.application.pip import (
+    InstallError,
+    Progress,
+    hint_for,
+    run_pip,
+    wheels_folder,
+)
 from VoxelFeatLib.scene.application.requirements import (
     CLIENT,
+    SAM2,
+    SAM2_NEEDS,
+    SAM2_SOURCE,
     TORCH,
     WORKER,
     Requirement,
@@ -30,57 +38,9 @@ from VoxelFeatLib.scene.application.requirements import (
     is_met,
 )
 
-Progress = Callable[[str], None]
-
-# The application setting that names a folder of wheels, for computers without a network.
-WHEELS_SETTING = "VoxelFeat/WheelsFolder"
-
 _GET_EXTENSION = "Open View > Extensions Manager, install the extension PyTorch and restart Slicer."
-# What pip or the system prints, in lower case, and what to do then.
-_HINTS = (
-    (
-        ("no space left", "errno 28"),
-        "The disk is full: free some space and try again.",
-    ),
-    (
-        ("winerror 206", "filename or extension is too long", "file name too long"),
-        "The path is too long for Windows: install Slicer in a shorter folder, such as C:\\Slicer.",
-    ),
-    (
-        ("winerror 5", "winerror 32", "access is denied", "permission denied"),
-        "Close other Slicer windows, restart Slicer and try again; its folder must be writable.",
-    ),
-    (
-        ("resolutionimpossible", "conflicting dependencies", "cannot install"),
-        "Another extension needs other versions: the log names them.",
-    ),
-    (
-        (
-            "connection",
-            "could not find a version",
-            "getaddrinfo",
-            "max retries",
-            "name resolution",
-            "no matching distribution",
-            "proxy",
-            "ssl",
-            "timed out",
-        ),
-        "The package index was not reached: check the network, or see Offline installation.",
-    ),
-)
-
-
-class InstallError(VoxelFeatError):
-    """Something could not be installed.
-
-    Attributes:
-        log: What the installation printed.
-    """
-
-    def __init__(self, message: str, hint: str = "", log: str = "") -> None:
-        super().__init__(message, hint)
-        self.log = log
+# The classes of sam2 that the worker uses, and what they import.
+_LOAD_ENCODERS = "from sam2.modeling.backbones import hieradet, image_encoder"
 
 
 @dataclass(frozen=True)
@@ -88,29 +48,35 @@ class Step:
     """One thing to install.
 
     Attributes:
-        kind: By the PyTorch extension, by pip, or by the user, when we cannot.
+        kind: By the PyTorch extension, by pip, by pip from sam2's source, or by the user, when we
+            cannot.
         text: What it is, for the user.
         requirements: The packages it brings.
     """
 
-    kind: Literal["torch", "packages", "by hand"]
+    kind: Literal["torch", "packages", "sam2", "by hand"]
     text: str
     requirements: tuple[Requirement, ...]
 
 
-def plan(*, local: bool = True) -> list[Step]:
+def plan(*, local: bool = True, sam2: bool = False) -> list[Step]:
     """Return what has to be installed, in that order; empty when nothing is missing.
 
     Args:
         local: Whether the worker runs on this computer; elsewhere it has its own Python.
+        sam2: Whether the worker should have the encoders of SAM 2.1.
     """
     steps = []
     if local and not is_met(TORCH):
         steps.append(_torch_step())
-    missing = tuple(each for each in (WORKER if local else CLIENT) if not is_met(each))
+    wanted = (*WORKER, *(SAM2_NEEDS if sam2 else ())) if local else CLIENT
+    missing = tuple(each for each in wanted if not is_met(each))
     if missing:
         names = ", ".join(_with_version(each) for each in missing)
         steps.append(Step("packages", f"{names} (pip)", missing))
+    if local and sam2 and not all(is_met(each) for each in (SAM2, *SAM2_NEEDS)):
+        source = SAM2_SOURCE.partition(" ")[0]
+        steps.append(Step("sam2", f"{source} (pip; the encoders of SAM 2.1)", (SAM2,)))
     return steps
 
 
@@ -142,22 +108,22 @@ def install(steps: Sequence[Step], progress: Progress) -> None:
         raise Cancelled
     for step in steps:
         progress(f"Installing {step.text} …")
-        if step.kind == "torch":
-            _install_torch()
-        else:
-            _install_packages(step.requirements, progress)
+        match step.kind:
+            case "torch":
+                _install_torch()
+            case "sam2":
+                _install_sam2(progress)
+            case _:
+                _install_packages(step.requirements, progress)
         left = [str(each) for each in step.requirements if not is_met(each)]
         if left:
             raise InstallError(
                 f"{', '.join(left)} cannot be found after the installation.",
                 "Restart Slicer and look again.",
             )
+        if step.kind == "sam2":
+            _try_encoders(progress)
     progress("Everything is installed.")
-
-
-def wheels_folder() -> str:
-    """Return the folder of wheels to install from, without a network; "" for the index."""
-    return str(slicer.util.settingsValue(WHEELS_SETTING, "") or "").strip()
 
 
 def _torch_step() -> Step:
@@ -196,78 +162,50 @@ def _install_torch() -> None:
             return
         raise InstallError(
             "The PyTorch extension could not install PyTorch.",
-            _hint(str(error)) or "Try it in the module PyTorch Utils, which shows the reason.",
+            hint_for(str(error)) or "Try it in the module PyTorch Utils, which shows the reason.",
             str(error),
         ) from error
 
 
 def _install_packages(requirements: Sequence[Requirement], progress: Progress) -> None:
-    lines: list[str] = []
-
-    def note(line: str) -> None:
-        lines.append(line)
-        progress(line)
-
-    wheels = wheels_folder()
-    if wheels and not Path(wheels).is_dir():
-        raise InstallError(
-            f"There is no folder of wheels at {wheels}.",
-            f"Correct the setting {WHEELS_SETTING}, or clear it to use the network.",
-        )
     with tempfile.TemporaryDirectory(prefix="voxelfeat-") as folder:
         kept = Path(folder, "constraints.txt")
         kept.write_text("\n".join(constraints()) + "\n", encoding="utf-8")
-        arguments = [*(str(each) for each in requirements), "--constraint", str(kept)]
-        arguments += ["--disable-pip-version-check", "--prefer-binary"]
-        if wheels:
-            arguments += ["--no-index", "--find-links", wheels]
-        try:
-            code = _pip_install(arguments, note)
-        except RuntimeError as error:  # it has no Python to run, or is installing something else
-            raise InstallError("Slicer cannot run pip now.", str(error)) from error
-    if code != 0:
-        log = "\n".join(lines)
-        names = ", ".join(each.name for each in requirements)
-        raise InstallError(
-            f"pip could not install {names}.",
-            _hint(log) or "The log says why; without one, see Slicer's Python console.",
-            log,
+        run_pip(
+            ", ".join(each.name for each in requirements),
+            [*map(str, requirements), "--prefer-binary", "--constraint", str(kept)],
+            progress,
         )
 
 
-def _pip_install(arguments: list[str], note: Progress) -> int:
-    """Run pip, Slicer's way; return its exit code."""
-    packaging = _slicer_packaging()
-    # In testing mode Slicer's function blocks, and calls nothing back.
-    if packaging is None or slicer.app.testingEnabled():
-        try:
-            slicer.util.pip_install(arguments)
-        except CalledProcessError as error:
-            return int(error.returncode)
-        return 0
-    codes: list[int] = []
-    packaging.pip_install(
-        arguments,
-        blocking=False,
-        show_progress=False,
-        requester="VoxelFeat",
-        logCallback=note,
-        completedCallback=codes.append,
-    )
-    while not codes:
-        slicer.app.processEvents()
-        time.sleep(0.01)
-    return int(codes[0])
+def _install_sam2(progress: Progress) -> None:
+    """Install sam2 as it is published, checked by its hash.
+
+    pip would build it beside a second PyTorch, several gigabytes, with a CUDA compiler, and bring
+    the torchvision that its makers use but its encoders do not.
+    """
+    wheels = wheels_folder()
+    source = SAM2_SOURCE
+    if wheels and any(wheels.glob("sam2-*.whl")):
+        source = SAM2_SOURCE.partition(" ")[0]  # built by whoever filled the folder
+    with tempfile.TemporaryDirectory(prefix="voxelfeat-") as folder:
+        listed = Path(folder, "requirements.txt")
+        listed.write_text(f"{source}\n", encoding="utf-8")
+        arguments = ["--requirement", str(listed), "--no-deps", "--no-build-isolation"]
+        run_pip(SAM2.name, arguments, progress, SAM2_BUILD_CUDA="0")
 
 
-def _slicer_packaging() -> Any:
-    """Return ``slicer.packaging``, which Slicer has from 5.12 on; else None."""
+def _try_encoders(progress: Progress) -> None:
+    """Load the encoders in a process of their own: what they import may not suit Slicer's."""
+    progress("Trying the encoders …")
     try:
-        return importlib.import_module("slicer.packaging")
-    except ImportError:
-        return None
-
-
-def _hint(log: str) -> str:
-    text = log.lower()
-    return next((hint for words, hint in _HINTS if any(word in text for word in words)), "")
+        code, printed = run_python(_LOAD_ENCODERS)
+    except OSError as error:
+        raise InstallError("Slicer's Python could not be started.", str(error)) from error
+    if code != 0:
+        lines = printed.strip().splitlines()
+        raise InstallError(
+            "SAM 2 is installed, but its encoders cannot be loaded.",
+            lines[-1] if lines else f"Python ended with code {code}.",
+            printed,
+        )

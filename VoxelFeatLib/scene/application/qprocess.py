@@ -21,6 +21,7 @@ import slicer
 
 import VoxelFeatLib
 from VoxelFeatLib.errors import InputError
+from VoxelFeatLib.scene.application.child import python_slicer
 
 if TYPE_CHECKING:
     from VoxelFeatLib.worker.client.transport import OnBytes, OnExit, OnLog
@@ -226,15 +227,6 @@ def worker_transport(remote_command: str = "") -> QProcessTransport:
     environment["PYTHONPATH"] = os.pathsep.join([library, others] if others else [library])
     environment["PYTHONUNBUFFERED"] = "1"
     return QProcessTransport([python_slicer(), "-m", "VoxelFeatLib", "worker"], environment)
-
-
-def python_slicer() -> str:
-    """Return Slicer's Python; ``sys.executable`` is Slicer itself in there."""
-    name = "PythonSlicer.exe" if os.name == "nt" else "PythonSlicer"
-    installed = Path(slicer.app.slicerHome) / "bin" / name
-    if installed.is_file():
-        return str(installed)
-    return shutil.which(name) or str(installed)  # a build of one's own keeps it elsewhere
 
 
 def split_command(line: str) -> list[str]:

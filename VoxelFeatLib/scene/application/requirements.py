@@ -40,6 +40,18 @@ WORKER = (
     Requirement("scikit-image", "skimage", "0.25"),
     Requirement("threadpoolctl", "threadpoolctl", "3.5"),
 )
+# For the encoders of SAM 2.1, where the user wants them: sam2, what it needs to be built and to be
+# imported, and where it comes from. torchvision, which it asks for too, the encoders do not use.
+SAM2 = Requirement("sam2", "sam2", "1.0")
+SAM2_NEEDS = (
+    Requirement("hydra-core", "hydra", "1.3.2"),
+    Requirement("iopath", "iopath", "0.1.10"),
+    Requirement("setuptools", "setuptools", "70.1"),
+    Requirement("tqdm", "tqdm", "4.66.1"),
+)
+SAM2_SOURCE = (
+    "sam2==1.1.0 --hash=sha256:7e0ea252d43c10d853e3acfce0b5770ac683c30481bd6de311300e9d44f45b74"
+)
 
 
 def installed_version(requirement: Requirement) -> str:

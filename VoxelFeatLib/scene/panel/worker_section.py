@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from VoxelFeatLib.errors import Cancelled, VoxelFeatError
 from VoxelFeatLib.scene.application import install
+from VoxelFeatLib.scene.application.pip import InstallError
 from VoxelFeatLib.scene.panel.wording import Tone, state_line
 
 SETTING = "VoxelFeat/RemoteCommand"
@@ -159,7 +160,7 @@ class WorkerSection:
             install.install(install.plan(local=not remote_command()), self._tell)
         except Cancelled:
             pass
-        except install.InstallError as error:
+        except InstallError as error:
             slicer.util.errorDisplay(str(error), detailedText=error.log)
         else:
             self._missing = ""
