@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from _tables import Row, median_ms, show
+from _roofline import Roofline, Work
+from _tables import Row, show
+from _timing import median_ms
 from clicks import slices_through
 
 from VoxelFeatLib.backbones.registry import create_backbone
@@ -136,10 +138,12 @@ def uploads(worker: Worker, volume: Volume) -> list[Row]:
     hello = perf_counter() - start
     seconds = median(worker.open(volume) for _ in range(3))
     megabytes = volume.voxels.nbytes / 1e6
+    copied = Work(0, 2 * volume.voxels.nbytes)
+    share = Roofline(torch.device("cpu")).share(seconds, copied)
     return [
         Row("start of the worker to its first answer", hello, "s"),
         Row(f"volume of {megabytes:.0f} MB opened", 1000 * seconds, "ms"),
-        Row("volume upload, its hash included", megabytes / seconds, "MB/s"),
+        Row("volume upload, its hash included", megabytes / seconds, "MB/s", roofline=share),
     ]
 
 
