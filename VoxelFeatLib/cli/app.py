@@ -21,6 +21,7 @@ from VoxelFeatLib.cli.fit import fit
 from VoxelFeatLib.cli.info import info, presets
 from VoxelFeatLib.cli.refine import refine
 from VoxelFeatLib.cli.segment import segment
+from VoxelFeatLib.cli.weights import backbones, weights_program
 from VoxelFeatLib.cli.worker import worker
 from VoxelFeatLib.errors import Cancelled, InputError, NotEnoughMemoryError, VoxelFeatError
 
@@ -81,9 +82,11 @@ def main() -> None:
 def full_program() -> typer.Typer:
     """Make the program with all its commands."""
     program = new_program()
-    for command in (fit, segment, refine, features, supervoxels, info, demo, presets, worker):
+    for command in (fit, segment, refine, features, supervoxels, info, demo, presets, backbones):
         program.command()(command)
+    program.add_typer(weights_program(), name="weights")
     program.add_typer(evaluate_program(), name="evaluate")
+    program.command()(worker)
     return program
 
 

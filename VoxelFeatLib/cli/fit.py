@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,12 +12,12 @@ from VoxelFeatLib.cli import options
 from VoxelFeatLib.cli.console import Bar, bar, ctrl_c, duration, print_json, print_table, say
 from VoxelFeatLib.cli.files import open_volume
 from VoxelFeatLib.cli.report import heldout_table
+from VoxelFeatLib.cli.weights import need
 from VoxelFeatLib.errors import Cancelled
 
 if TYPE_CHECKING:
     from VoxelFeatLib.fitting.fitter import Fitter
     from VoxelFeatLib.fitting.progress import FitProgress
-    from VoxelFeatLib.imaging.volume import Volume
 
 # Seconds of work that a killed fit may lose.
 _CHECKPOINT_SECONDS = 60.0
@@ -35,12 +35,35 @@ def fit(
         str,
         typer.Option(
             metavar="NAME",
-            help="See `voxelfeat presets`; auto is balanced on a GPU and fast on a CPU.",
+            help="See `voxelfeat presets`; auto is balanced on a GPU, small-gpu where it has less "
+            "than 10 GB free and on a Mac's, and fast on a CPU.",
         ),
     ] = "auto",
     backbone: Annotated[
-        str, typer.Option(metavar="NAME", help="Whose features; filters needs no download.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Whose features: see `voxelfeat backbones`, or a checkpoint's path. filters needs "
+            "no download.",
+        ),
     ] = "filters",
+    weights: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Checkpoint to use instead of the backbone's own."),
+    ] = None,
+    input_size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PIXELS",
+            min=32,
+            help="Side of the image that the backbone sees; 1024 on a GPU and 512 on a CPU.",
+        ),
+    ] = None,
+    encoding: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="What its channels show; see `voxelfeat backbones`."),
+    ] = "",
+    mirror: options.Mirror = "",
     checkpoint: Annotated[
         Path | None,
         typer.Option(
@@ -66,6 +89,8 @@ def fit(
     - `voxelfeat fit ct.nii.gz -o ct.voxelfeat`
     - `voxelfeat fit dicom_folder -o ct.voxelfeat --preset balanced --checkpoint ct.checkpoint`
     - `voxelfeat fit dicom_folder -o ct.voxelfeat --preset balanced --resume ct.checkpoint`
+    - `voxelfeat fit ct.nii.gz -o ct.voxelfeat --backbone sam2.1-tiny --input-size 512`
+    - `voxelfeat fit ct.nii.gz -o ct.voxelfeat --backbone medsam2.pt --encoding fve1`
     """
     options.field_path(output)
     kept = checkpoint or resume
@@ -74,18 +99,22 @@ def fit(
 
     # torch loads only now, after everything that can be wrong in the arguments
     from VoxelFeatLib.backbones.memory import free_memory
-    from VoxelFeatLib.backbones.registry import create_backbone
-    from VoxelFeatLib.cli.fields import default_preset, torch_device
+    from VoxelFeatLib.backbones.registry import BackboneOptions, create_backbone
     from VoxelFeatLib.field.files import save_field
+    from VoxelFeatLib.fitting.devices import default_preset, device_named
     from VoxelFeatLib.fitting.fitter import Fitter
     from VoxelFeatLib.fitting.presets import preset_named
 
-    place = torch_device(device)
+    place = device_named(device)
     if preset == "auto":
         preset = default_preset(place)
     numbers = preset_named(preset)
     image = open_volume(volume, series=series, fill=fill)
-    network = create_backbone(backbone, image)
+    if weights is None:
+        need(backbone, mirror)
+    network = create_backbone(
+        backbone, image, BackboneOptions(place, encoding, input_size, weights)
+    )
     if resume is None:
         fitter = Fitter(image, network, numbers, seed=seed, device=place)
     else:
@@ -96,7 +125,7 @@ def fit(
     )
     ready = run_fit(fitter, kept)
     save_field(output, fitter.field, image, fitter.record)
-    _report(output, image, fitter.record, ready, as_json=as_json)
+    _report(output, fitter, ready, as_json=as_json)
 
 
 def run_fit(fitter: Fitter, checkpoint: Path | None = None) -> float:
@@ -137,14 +166,14 @@ def _stop(fitter: Fitter, checkpoint: Path | None) -> None:
     raise Cancelled(f"Cancelled; go on with the same command and --resume {checkpoint}")
 
 
-def _report(
-    output: Path, image: Volume, record: dict[str, Any], ready: float, *, as_json: bool
-) -> None:
+def _report(output: Path, fitter: Fitter, ready: float, *, as_json: bool) -> None:
+    record = fitter.record
     if as_json:
         print_json(
             {
                 "output": str(output),
-                "volume": image.name,
+                "volume": fitter.volume.name,
+                "backbone": fitter.backbone.name,
                 "preset": record["settings"]["preset"]["name"],
                 "device": record["device"],
                 "steps": record["step"],

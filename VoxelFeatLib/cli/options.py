@@ -48,6 +48,12 @@ Device = Annotated[
 Seed = Annotated[
     int, typer.Option(min=0, max=2**63 - 1, help="Same input, seed and device: same result.")
 ]
+Mirror = Annotated[
+    str,
+    typer.Option(
+        metavar="URL", help="Folder of the web that has the weights, if not the authors'."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 
 
