@@ -14,7 +14,12 @@ from VoxelFeatLib.cli.app import full_program
 from VoxelFeatLib.fitting import presets
 from VoxelFeatLib.imaging.phantom import make_phantom
 from VoxelFeatLib.imaging.reading import read_segmentation
-from VoxelFeatLib.imaging.writing import SegmentMask, write_segmentation, write_volume
+from VoxelFeatLib.imaging.writing import (
+    SegmentMask,
+    write_labelmap,
+    write_segmentation,
+    write_volume,
+)
 from VoxelFeatLib.segmenting.clicks import Click, write_clicks
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +39,9 @@ def a_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     phantom = make_phantom((24, 64, 64), (6.0, 6.0, 8.0))
     geometry = phantom.volume.geometry
     write_volume(tmp_path / "ct.nii.gz", phantom.volume)
+    (tmp_path / "data").mkdir()
+    write_volume(tmp_path / "data" / "a.nii.gz", phantom.volume)
+    write_labelmap(tmp_path / "data" / "a_labels.nii.gz", phantom.labels, geometry)
     for file, position in (
         ("inside", (89.0, 15.0, 50.0)),
         ("outside", (-115.0, -17.0, 50.0)),
@@ -62,11 +70,18 @@ def test_the_commands_run_in_their_order(a_case):
     commands = [line for line in text.splitlines() if line.startswith("voxelfeat ")]
     used = {shlex.split(command)[1] for command in commands}
     assert used >= {"fit", "segment", "refine", "features", "supervoxels", "info", "presets"}
+    assert "evaluate" in used
     for command in commands:
         result = CliRunner().invoke(full_program(), shlex.split(command, comments=True)[1:])
         assert result.exit_code == 0, f"{command}\n{result.output}"
     made = {path.name for path in a_case.iterdir()}
-    assert made >= {"liver.seg.nrrd", "organs.seg.nrrd", "fine.seg.nrrd", "colours.nrrd"}
+    assert made >= {
+        "liver.seg.nrrd",
+        "organs.seg.nrrd",
+        "fine.seg.nrrd",
+        "colours.nrrd",
+        "measured",
+    }
     segments, _ = read_segmentation(a_case / "organs.seg.nrrd")
     assert [segment.name for segment in segments] == ["liver", "kidney"]
 

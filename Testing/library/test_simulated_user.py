@@ -81,6 +81,28 @@ def test_nothing_to_correct(a_geometry):
     assert next_click(target, target, a_geometry) is None
 
 
+def test_a_voxel_is_clicked_once(a_geometry):
+    target = _mask(np.s_[2:7, 1:6, 3:8])
+    clicks = []
+    for _ in range(3):
+        clicks.append(next_click(target, None, a_geometry, clicked=clicks))
+    # The deepest voxels are the line along k through the middle of j and i.
+    found = [_ijk(click, a_geometry) for click in clicks]
+    assert found[0] == (5, 3, 4)
+    assert len(set(found)) == 3
+    assert {ijk[:2] for ijk in found} == {(5, 3)}
+
+
+def test_a_mistake_of_which_every_voxel_was_clicked_is_left_alone(a_geometry):
+    target = _mask(np.s_[1:4, 1:4, 1:4])
+    prediction = target ^ _mask(np.s_[1, 1, 1:3], np.s_[8, 8, 8])
+    clicks = []
+    for _ in range(4):
+        clicks.append(next_click(target, prediction, a_geometry, clicked=[c for c in clicks if c]))
+    assert [click and click.positive for click in clicks] == [True, True, False, None]
+    assert _ijk(clicks[2], a_geometry) == (8, 8, 8)
+
+
 def test_bad_masks_are_refused(a_geometry):
     with pytest.raises(InputError, match="must not be empty"):
         next_click(_mask(), None, a_geometry)

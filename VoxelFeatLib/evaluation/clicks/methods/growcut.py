@@ -59,7 +59,13 @@ class GrowFromSeeds:
         self._filter: Any = None
 
     def start(self, volume: Volume) -> None:
-        """Begin a new target."""
+        """Begin a new target.
+
+        Raises:
+            InputError: The filter cannot work on so few slices.
+        """
+        if min(volume.voxels.shape) < _MARGIN:
+            raise InputError("Grow from seeds needs a volume of three voxels or more each way.")
         self._volume, self._box, self._filter = volume, None, None
 
     def segment(self, clicks: tuple[Click, ...]) -> Mask:

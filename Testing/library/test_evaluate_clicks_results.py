@@ -1,0 +1,385 @@
+"""What an evaluation keeps, what it says of it, and the command."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from VoxelFeatLib.cli.app import full_program
+from VoxelFeatLib.errors import Cancelled, InputError, VoxelFeatError
+from VoxelFeatLib.evaluation.clicks import evaluation as evaluations
+from VoxelFeatLib.evaluation.clicks.curves import draw_curves
+from VoxelFeatLib.evaluation.clicks.evaluation import Evaluation, Failure
+from VoxelFeatLib.evaluation.clicks.fields import FieldStore
+from VoxelFeatLib.evaluation.clicks.methods.threshold import ThresholdRegion
+from VoxelFeatLib.evaluation.clicks.report import markdown, write_report
+from VoxelFeatLib.evaluation.clicks.results import Result, ResultFiles, padded
+from VoxelFeatLib.evaluation.clicks.runs import ClickRun
+from VoxelFeatLib.evaluation.clicks.summary import ALL, Needed, largest_fall, lines, needed
+from VoxelFeatLib.evaluation.clicks.user import Habits
+from VoxelFeatLib.evaluation.datasets import Label, find_cases
+from VoxelFeatLib.fitting import presets
+from VoxelFeatLib.imaging.geometry import Geometry
+from VoxelFeatLib.imaging.volume import Volume
+from VoxelFeatLib.imaging.writing import write_labelmap, write_volume
+from VoxelFeatLib.segmenting.clicks import Click
+
+SHAPE = (8, 12, 16)
+GEOMETRY = Geometry(SHAPE, np.diag([-2.0, -2.0, 3.0, 1.0]))
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def result(method="a", label="liver", dice=(0.5, 0.9), **other) -> Result:
+    values = {
+        "case": "case",
+        "hd95_mm": tuple(10.0 * (1 - d) for d in dice),
+        "seconds": (0.25,) * len(dice),
+        "start_seconds": 1.0,
+        "clicks": ((1.0, 2.0, 3.0, True),) * len(dice),
+    }
+    return Result(label=label, method=method, dice=tuple(dice), **{**values, **other})
+
+
+@pytest.fixture
+def a_data_set(tmp_path: Path) -> Path:
+    """Two cases with a bright box 1 and a dim box 2 in them; case b has no box 2."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name in "ab":
+        labels = np.zeros(SHAPE, dtype=np.uint8)
+        labels[2:6, 2:10, 2:7] = 1
+        if name == "a":
+            labels[2:6, 2:10, 9:14] = 2
+        grey = np.array([0, 200, 100])[labels].astype(np.int16)
+        write_volume(folder / f"{name}.nii.gz", Volume(grey, GEOMETRY))
+        write_labelmap(folder / f"{name}_labels.nii.gz", labels, GEOMETRY)
+    return folder
+
+
+class Recorded(ThresholdRegion):
+    """Remembers what it was asked, and does what `then` says first."""
+
+    def __init__(self, then=lambda _: None) -> None:
+        super().__init__(width=50.0, radius_mm=2.0)
+        self.then = then
+        self.starts = 0
+
+    def start(self, volume):
+        self.starts += 1
+        super().start(volume)
+
+    def segment(self, clicks):
+        self.then(self.starts)
+        return super().segment(clicks)
+
+
+def evaluation(data: Path, folder: Path, *methods, wanted=(), clicks=3) -> Evaluation:
+    return Evaluation(find_cases(data), wanted, methods, Habits(clicks), folder)
+
+
+# ---------------------------------------------------------------------------- results
+
+
+def test_a_result_takes_the_numbers_of_a_run():
+    run = ClickRun([0.0, 1.0], [np.inf, 0.0], [0.1, 0.2], 3.0, [Click((1.0, 2.0, 3.0), False)])
+    made = Result.of(run, "c", "l", "m", GEOMETRY)
+    # 32 x 24 x 24 mm.
+    assert made.hd95_mm == (pytest.approx(np.sqrt(32**2 + 24**2 + 24**2)), 0.0)
+    assert made.clicks == ((1.0, 2.0, 3.0, False),)
+    with pytest.raises(InputError):
+        result(seconds=(1.0,))
+    with pytest.raises(InputError):
+        result(dice=())
+    with pytest.raises(InputError):
+        result(dice=(0.5, float("nan")), hd95_mm=(1.0, 1.0))
+
+
+def test_results_are_found_again_only_whole_and_of_the_same_settings(tmp_path):
+    files = ResultFiles(tmp_path / "results")
+    path = files.path("case 1/x", Label("left/right lung", 4), "a")
+    assert path == tmp_path / "results" / "case_1_x" / "4-left_right_lung" / "a.json"
+    assert files.path("..", Label("liver"), "a").parts[-3:] == ("_", "liver", "a.json")
+    settings = {"user": {"clicks": 3}, "method": {"names": ("x", "y")}}
+    assert files.read(path, settings) is None
+    files.write(path, settings, result())
+    assert files.read(path, settings) == result()
+    assert files.read(path, {**settings, "user": {"clicks": 4}}) is None
+    text = path.read_text("utf-8")
+    for damaged in (
+        text[:-20],
+        "",
+        "[]",
+        text.replace('"dice"', '"rice"'),
+        text.replace("0.9", "-1"),
+    ):
+        path.write_text(damaged, "utf-8")
+        assert files.read(path, settings) is None
+    assert [other.name for other in path.parent.iterdir()] == ["a.json"]
+
+
+def test_an_evaluation_goes_on_where_it_stopped(a_data_set, tmp_path):
+    first = Recorded()
+    run = evaluation(a_data_set, tmp_path / "r", first)
+    steps = list(run)
+    fractions = [step.fraction for step in steps]
+    assert fractions == sorted(fractions)
+    assert (fractions[0], fractions[-1]) == (0.0, 1.0)
+    assert "b, Label 1, threshold" in {step.words for step in steps}
+    assert [(r.case, r.label) for r in run.results] == [
+        ("a", "Label 1"),
+        ("a", "Label 2"),
+        ("b", "Label 1"),
+    ]
+    assert (run.failures, run.reused, first.starts) == ([], 0, 3)
+    (tmp_path / "r" / "a" / "2-Label_2" / "threshold.json").write_text("{")
+    second = Recorded()
+    again = evaluation(a_data_set, tmp_path / "r", second)
+    list(again)
+    assert (again.reused, second.starts) == (2, 1)
+    assert [r.dice for r in again.results] == [r.dice for r in run.results]
+    other = evaluation(a_data_set, tmp_path / "r", Recorded(), clicks=2)
+    list(other)
+    assert other.reused == 0
+
+
+def test_what_is_cancelled_loses_one_target(a_data_set, tmp_path):
+    def then(start: int) -> None:
+        if start == 2:
+            raise KeyboardInterrupt
+
+    run = evaluation(a_data_set, tmp_path / "r", Recorded(then))
+    with pytest.raises(KeyboardInterrupt):
+        list(run)
+    kept = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("r/**/*.*"))
+    assert kept == ["r/a/1-Label_1/threshold.json"]
+    again = evaluation(a_data_set, tmp_path / "r", Recorded())
+    list(again)
+    assert (again.reused, len(again.results)) == (1, 3)
+
+
+def test_what_fails_does_not_stop_the_rest(a_data_set, tmp_path):
+    (a_data_set / "a.nii.gz").write_bytes(b"nothing")
+
+    def then(start: int) -> None:
+        if start == 1:
+            raise ZeroDivisionError("oh")
+
+    run = evaluation(a_data_set, tmp_path / "r", Recorded(then), Recorded())
+    list(run)
+    assert [(f.case, f.label, f.method) for f in run.failures] == [
+        ("a", "", ""),
+        ("b", "Label 1", "threshold"),
+    ]
+    assert run.failures[1].sentence == "ZeroDivisionError: oh"
+    assert len(run.results) == 1
+
+    def cancel(_: int) -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        list(evaluation(a_data_set, tmp_path / "s", Recorded(cancel)))
+
+
+def test_a_label_that_no_case_has_is_told(a_data_set, tmp_path):
+    run = evaluation(a_data_set, tmp_path / "r", Recorded(), wanted=["2", "spleen"])
+    list(run)
+    assert [r.case for r in run.results] == ["a"]
+    assert run.failures == [Failure("", "spleen", "", "No case has the label “spleen”.")]
+
+
+# ---------------------------------------------------------------------------- fields
+
+
+@pytest.fixture
+def a_short_preset(monkeypatch: pytest.MonkeyPatch) -> str:
+    short = {"views": 2, "pool": 2, "first_views": 2, "steps": 2, "planes": 1, "heldout_views": 1}
+    few = {"few": replace(presets.PRESETS["draft"], name="few", **short)}
+    monkeypatch.setattr(presets, "PRESETS", few)
+    return "few"
+
+
+def test_fields_are_fitted_once_and_kept(tmp_path, a_short_preset):
+    told: list[str] = []
+    grey = np.random.default_rng(0).normal(0, 100, (8, 24, 24)).astype(np.int16)
+    volume = Volume(grey, Geometry(grey.shape, np.eye(4)), "CT", "a / b")
+    store = FieldStore(
+        tmp_path / "fields", "filters", a_short_preset, 0, torch.device("cpu"), tell=told.append
+    )
+    fitted = store(volume)
+    (path,) = (tmp_path / "fields").iterdir()
+    assert path.name == f"a_b-filters-few-0-{volume.sha256()[:12]}.voxelfeat"
+    assert told[-1] == "a / b, fitting 100%"
+    told.clear()
+    places = torch.tensor([[1.0, 2.0, 3.0], [20.0, 10.0, 5.0]])
+    assert torch.equal(store(volume).features(places), fitted.features(places))
+    assert told == []
+    given = tmp_path / "mine.voxelfeat"
+    path.rename(given)
+    mine = replace(store, given=(given,))
+    assert torch.equal(mine(volume).features(places), fitted.features(places))
+    assert mine.settings["fields"] != store.settings["fields"] == []
+    assert not any((tmp_path / "fields").iterdir())
+    path.write_bytes(given.read_bytes()[:-50])
+    assert torch.equal(store(volume).features(places), fitted.features(places))
+    assert told[0] == f"{path.name} is damaged and is made anew"
+    with pytest.raises(VoxelFeatError, match="missing"):
+        replace(store, given=(tmp_path / "missing.voxelfeat",))(volume)
+
+
+# ---------------------------------------------------------------------------- summary
+
+
+def test_curves_are_padded_with_their_last_value():
+    assert padded([0.5, 0.75], 4) == [0.5, 0.75, 0.75, 0.75]
+    assert padded([0.5, 0.75], 1) == [0.5]
+
+
+def test_clicks_needed():
+    curves = np.array([[0.5, 0.9, 0.8, 0.9], [0.85, 0.2, 0.3, 0.4], [0.1, 0.2, 0.3, 0.4]])
+    assert needed(curves, 0.85) == Needed(round((2 + 1 + 4) / 3, 2), 1)
+    assert needed(curves, 0.95) == Needed(4.0, 3)
+
+
+def test_the_largest_fall():
+    assert largest_fall([0.5, 0.625, 0.5, 0.75, 0.5]) == 0.25
+    assert largest_fall([0.5, 0.75]) == largest_fall([0.5]) == 0.0
+
+
+def test_lines_are_means_over_targets():
+    found = lines(
+        [
+            result("a", "liver", (0.5, 0.75)),
+            result("a", "spleen", (1.0,), seconds=(3.25,)),
+            result("b", "liver", (0.75, 0.25), start_seconds=7.0),
+        ],
+        3,
+    )
+    names = [(line.method, line.label, line.targets) for line in found]
+    assert names == [
+        ("a", ALL, 2),
+        ("b", ALL, 1),
+        ("a", "liver", 1),
+        ("b", "liver", 1),
+        ("a", "spleen", 1),
+    ]
+    assert found[0].dice == (0.75, 0.875, 0.875)
+    assert found[0].hd95_mm == (2.5, 1.25, 1.25)
+    assert found[0].seconds == 0.25
+    assert found[0].noc85 == Needed(2.0, 1)
+    assert found[1].largest_fall == 0.5
+    assert found[1].start_seconds == 7.0
+    assert found[0].as_json()["noc90"] == {"mean": 2.0, "missed": 1}
+
+
+def test_the_tables_say_what_was_measured():
+    found = lines([result(dice=(0.5, 0.9)), result(label="a|b", dice=(0.7, 0.8))], 2)
+    text = markdown(found, Habits(2, negative=True), [Failure("c", "liver", "a", "Broken.")])
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert rows[0] == (
+        "| method | targets | Dice 1 | Dice 2 | HD95 1 | HD95 2 | NoC@85 | NoC@90 | s a click | "
+        "fall |"
+    )
+    assert rows[2] == "| a | 2 | 0.600 | 0.850 | 4.0 | 1.5 | 2.0 (1) | 2.0 (1) | 0.25 | 0.000 |"
+    assert rows[-1].startswith("| a/b | a | 1 | 0.700 |")
+    assert {row.count("|") for row in rows[3:]} == {12}
+    assert "One click 6 to 12 mm outside" in text
+    assert "- c, liver, a: Broken." in text
+    assert "strokes" in markdown(found, Habits(2, stroke_mm=5.0))
+    assert "miss by 3 mm" in markdown(found, Habits(2, noise_mm=3.0))
+
+
+def test_the_files_of_a_report(tmp_path):
+    made = Evaluation([], [], [ThresholdRegion()], Habits(3), tmp_path)
+    made.results += [result(), result(label="spleen", dice=(0.25,))]
+    write_report(tmp_path, made)
+    rows = list(csv.reader((tmp_path / "clicks.csv").read_text("utf-8").splitlines()))
+    assert rows[0] == ["case", "label", "method", "click", "dice", "hd95_mm", "seconds"]
+    assert rows[2] == ["case", "liver", "a", "2", "0.90000", "1.000", "0.2500"]
+    assert len(rows) == 4
+    summary = json.loads((tmp_path / "summary.json").read_text("utf-8"))
+    assert summary["lines"][0]["dice"] == [0.375, 0.575, 0.575]
+    assert summary["methods"] == {"threshold": {"width": 2.5, "radius_mm": 6.0}}
+    assert (tmp_path / "summary.md").read_text("utf-8").startswith("# Few-click segmentation")
+    assert (tmp_path / "curves.png").read_bytes().startswith(PNG)
+
+
+def test_curves_of_one_label_need_no_small_ones(tmp_path):
+    draw_curves(tmp_path / "one.png", lines([result()], 2))
+    draw_curves(tmp_path / "two.png", lines([result(), result(label="spleen")], 2))
+    one, two = ((tmp_path / f"{name}.png").read_bytes() for name in ("one", "two"))
+    height = [int.from_bytes(data[20:24], "big") for data in (one, two)]
+    assert height[0] < height[1]
+
+
+# ---------------------------------------------------------------------------- command
+
+
+def run_command(*arguments: str | Path):
+    return CliRunner().invoke(full_program(), ["evaluate", "clicks", *map(str, arguments)])
+
+
+def test_the_command_measures_and_goes_on(a_data_set, tmp_path):
+    out = tmp_path / "out"
+    base = (a_data_set, "--methods", "threshold", "--clicks", "3", "-o", out)
+    first = run_command(*base, "--labels", "1,label 2", "--json")
+    assert first.exit_code == 0, first.output
+    (whole, *_) = json.loads(first.stdout)["lines"]
+    assert (whole["method"], whole["label"], whole["targets"]) == ("threshold", "all", 3)
+    assert {path.name for path in out.iterdir()} == {
+        "clicks.csv",
+        "curves.png",
+        "results",
+        "summary.json",
+        "summary.md",
+    }
+    again = run_command(*base)
+    assert again.exit_code == 0
+    assert "3 results were there from before" in again.stderr
+    assert "threshold" in again.stdout
+
+
+def test_the_command_tells_what_failed(a_data_set, tmp_path):
+    (a_data_set / "b.nii.gz").write_bytes(b"nothing")
+    base = (a_data_set, "--methods", "threshold", "--clicks", "1", "-o", tmp_path / "out")
+    done = run_command(*base)
+    assert done.exit_code == 2
+    assert "Failed: b: " in done.stderr
+    assert "1 of the measurements failed" in done.stderr
+    assert (tmp_path / "out" / "summary.md").read_text("utf-8").count("- b: ") == 1
+    none = run_command(*base, "--labels", "99")
+    assert none.exit_code == 2
+    assert "Nothing was measured" in none.stderr
+
+
+def test_ctrl_c_is_no_loss(a_data_set, tmp_path, monkeypatch):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluations, "clicking", stopped)
+    done = run_command(a_data_set, "--methods", "threshold", "-o", tmp_path / "out")
+    assert done.exit_code == 130
+    assert "goes on where it stopped" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("nowhere", "-o", "out"), "no folder"),
+        (("phantom", "--methods", "magic", "-o", "out"), "no method"),
+        (("phantom", "-o", "file"), "is a file"),
+        (("phantom", "--field", "missing.voxelfeat", "-o", "out"), "missing.voxelfeat"),
+    ],
+)
+def test_wrong_arguments_are_refused(tmp_path, monkeypatch, arguments, sentence):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    done = run_command(*arguments)
+    assert done.exit_code == 2
+    assert sentence in done.stderr
