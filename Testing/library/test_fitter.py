@@ -105,12 +105,17 @@ def test_training_explains_more_of_views_it_never_sees(preset, a_phantom):
         assert last[name] > first[name], name
 
 
-def test_every_step_reports_the_objectives_terms(a_phantom):
-    _, reports = fitted(a_phantom, GRID)
+@pytest.mark.parametrize(
+    ("preset", "names"),
+    [(GRID, {"agreement"}), (NFNET, {"agreement", "magnitude", "variation", "blur"})],
+    ids=["grid", "nfnet"],
+)
+def test_every_step_reports_the_objectives_terms(preset, names, a_phantom):
+    _, reports = fitted(a_phantom, preset)
     losses = [report.losses for report in reports if report.losses]
-    assert len(losses) == GRID.steps
+    assert len(losses) == preset.steps
     for terms in losses:
-        assert terms.keys() == {"agreement", "magnitude", "variation", "blur"}
+        assert terms.keys() == names
         assert all(math.isfinite(value) and value >= 0 for value in terms.values())
 
 

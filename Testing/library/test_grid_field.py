@@ -8,14 +8,12 @@ import torch
 from scipy.ndimage import map_coordinates
 
 from VoxelFeatLib.backbones.protocol import FeatureLevel
-from VoxelFeatLib.field import feature_field, interpolation
+from VoxelFeatLib.field import feature_field
 from VoxelFeatLib.field.feature_field import FeatureField
 from VoxelFeatLib.field.grid import GridNetwork, NodeGrid
 from VoxelFeatLib.field.interpolation import (
-    NodeUsage,
     corner_weights,
     interpolate_axis,
-    weighted_rows,
 )
 from VoxelFeatLib.field.lattice import Lattice
 from VoxelFeatLib.imaging.geometry import Geometry
@@ -112,61 +110,6 @@ def test_corner_weights_sum_to_one_and_stay_in_the_grid():
     assert rows.max() < 4 * 5 * 6
     assert weights.min() >= 0
     torch.testing.assert_close(weights.sum(1), torch.ones(200, dtype=torch.float64))
-
-
-def some_rows(count=6, nodes=9):
-    generator = torch.Generator().manual_seed(0)
-    rows = torch.randint(nodes, (count, 8), generator=generator)  # with repetitions
-    weights = torch.rand(count, 8, generator=generator, dtype=torch.float64)
-    values = torch.randn(nodes, 3, generator=generator, dtype=torch.float64)
-    return values, rows, weights
-
-
-def test_the_gradient_of_weighted_rows_is_right():
-    values, rows, weights = some_rows()
-    assert torch.autograd.gradcheck(
-        lambda nodes: weighted_rows(nodes, rows, weights), values.requires_grad_()
-    )
-
-
-def test_both_backward_passes_agree():
-    _, rows, weights = some_rows(40, 13)
-    gradient = torch.randn(40, 3, dtype=torch.float64)
-    on_cpu = interpolation._spread_cpu(gradient, rows, weights, 13)
-    elsewhere = interpolation._spread(gradient, rows, weights, 13)
-    torch.testing.assert_close(on_cpu, elsewhere)
-    expected = torch.zeros(13, 3, dtype=torch.float64)
-    for n in range(40):
-        for c in range(8):
-            expected[rows[n, c]] += weights[n, c] * gradient[n]
-    torch.testing.assert_close(on_cpu, expected)
-
-
-def test_a_backward_pass_notes_how_much_it_used_every_node():
-    values, rows, weights = some_rows()
-    usage = NodeUsage(torch.zeros(9, dtype=torch.float64))
-    nodes = values.requires_grad_()
-    for _ in range(2):
-        weighted_rows(nodes, rows, weights, usage).sum().backward()
-
-    expected = torch.zeros(9, dtype=torch.float64)
-    for n in range(6):
-        for c in range(8):
-            expected[rows[n, c]] += 2 * weights[n, c]
-    torch.testing.assert_close(usage.weights, expected)
-    # With a gradient of one everywhere, usage is the gradient itself.
-    torch.testing.assert_close(usage.weights, nodes.grad[:, 0])
-
-    usage.clear()
-    assert not usage.weights.any()
-
-
-def test_a_forward_pass_alone_notes_nothing():
-    values, rows, weights = some_rows()
-    usage = NodeUsage(torch.zeros(9, dtype=torch.float64))
-    with torch.no_grad():
-        weighted_rows(values, rows, weights, usage)
-    assert not usage.weights.any()
 
 
 def test_interpolation_along_an_axis_is_linear_and_clamped():

@@ -36,10 +36,17 @@ def needed(preset, geometry=GEOMETRY):
 
 def test_every_pooled_view_counts():
     more = dataclasses.replace(FAST, pool=FAST.pool + 10, views=FAST.views + 10)
-    cells = [(level.channels, level.cells(128)) for level in BACKBONE.levels]
-    # Half-precision features and a byte for validity.
-    one = sum((2 * channels + 1) * side**2 for channels, side in cells)
+    latents = network_for(FAST, GEOMETRY, BACKBONE).latents
+    sides = [level.cells(128) for level in BACKBONE.levels]
+    # Half-precision latent targets and their rest, and a byte for validity.
+    one = sum((2 * (n + 1) + 1) * s**2 for n, s in zip(latents, sides, strict=True))
     assert needed(more) - needed(FAST) == 10 * one
+
+
+def test_every_view_that_an_nfnet_is_trained_on_counts_with_all_its_channels():
+    more = dataclasses.replace(SMALL_PAPER, pool=SMALL_PAPER.pool + 10)
+    one = sum((2 * lv.channels + 1) * lv.cells(128) ** 2 for lv in BACKBONE.levels)
+    assert needed(more) - needed(SMALL_PAPER) == 10 * one
 
 
 def test_voxels_and_nodes_count():

@@ -14,18 +14,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from VoxelFeatLib.field.interpolation import (
-    NodeUsage,
-    corner_weights,
-    interpolate_axis,
-    weighted_rows,
-)
+from VoxelFeatLib.backbones.transfer import sent
+from VoxelFeatLib.field.interpolation import corner_weights, interpolate_axis, weighted_rows
 from VoxelFeatLib.field.network import FieldNetwork, affine_of, apply_affine
 
 if TYPE_CHECKING:
     from VoxelFeatLib.backbones.protocol import FeatureLevel
     from VoxelFeatLib.field.lattice import Lattice
     from VoxelFeatLib.imaging.geometry import Geometry
+
+_CPU = torch.device("cpu")
 
 
 class NodeGrid(nn.Module):
@@ -39,11 +37,9 @@ class NodeGrid(nn.Module):
 
     Attributes:
         values: (nodes, latents), i fastest.
-        usage: Set by an optimiser that wants to know how much a step used each node.
     """
 
     to_nodes: torch.Tensor
-    usage: NodeUsage | None = None
 
     def __init__(self, geometry: Geometry, spacing: float, latents: int) -> None:
         super().__init__()
@@ -60,14 +56,15 @@ class NodeGrid(nn.Module):
     def forward(self, ras: torch.Tensor) -> torch.Tensor:
         """Return interpolated latent vectors at positions (N, 3), mm: (N, latents)."""
         rows, weights = corner_weights(apply_affine(self.to_nodes, ras), self.shape_kji)
-        return weighted_rows(self.values, rows, weights, self.usage)
+        return weighted_rows(self.values, rows, weights)
 
     def project_on(self, lattice: Lattice, weight: torch.Tensor) -> torch.Tensor:
         """Return latents times weight (M, latents) on a regular box: (M, nk, nj, ni)."""
-        device = self.values.device
-        coordinates = [lattice.axis(a, device) * float(self.scale_ijk[a]) for a in (2, 1, 0)]
+        # Where to look is worked out on the CPU: asking a GPU would wait for it.
+        places = [lattice.axis(a, _CPU) * float(self.scale_ijk[a]) for a in (2, 1, 0)]
+        coordinates = [sent(along, self.values.device) for along in places]
         ranges = []
-        for size, along in zip(self.shape_kji, coordinates, strict=True):
+        for size, along in zip(self.shape_kji, places, strict=True):
             low, high = sorted((float(along[0]), float(along[-1])))
             first = min(max(math.floor(low), 0), size - 2)
             ranges.append(slice(first, min(max(math.floor(high) + 2, first + 2), size)))
@@ -130,9 +127,10 @@ class GridNetwork(FieldNetwork):
     def project_on(self, lattice: Lattice, weight: torch.Tensor) -> torch.Tensor:
         """Return `project` on a regular box: (M, nk, nj, ni)."""
         total = weight.new_zeros(weight.shape[0], *lattice.shape_kji)
-        for index, channels in enumerate(self.channel_slices()):
-            part = weight[:, channels]
-            if part.any():
+        parts = [weight[:, channels] for channels in self.channel_slices()]
+        used = torch.stack([part.any() for part in parts]).tolist()
+        for index, part in enumerate(parts):
+            if used[index]:
                 total += self.grid(index).project_on(lattice, part @ self.bases[index])
         return total
 

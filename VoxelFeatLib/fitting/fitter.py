@@ -17,15 +17,18 @@ from VoxelFeatLib.errors import FieldFileError, InputError
 from VoxelFeatLib.field.feature_field import FeatureField
 from VoxelFeatLib.field.files import check_volume, header_of, jsonable, read_tensors, write_tensors
 from VoxelFeatLib.field.grid import GridNetwork
+from VoxelFeatLib.fitting.grid_learner import GridLearner
 from VoxelFeatLib.fitting.memory import check_memory, fit_memory
+from VoxelFeatLib.fitting.network_learner import NetworkLearner
 from VoxelFeatLib.fitting.networks import network_for
-from VoxelFeatLib.fitting.optimisers import optimiser_for
 from VoxelFeatLib.fitting.preparation import Preparation
 from VoxelFeatLib.fitting.progress import FitProgress, Pace
 from VoxelFeatLib.fitting.training import Trainer
 
 if TYPE_CHECKING:
     from VoxelFeatLib.backbones.protocol import Backbone
+    from VoxelFeatLib.field.network import FieldNetwork
+    from VoxelFeatLib.fitting.learner import Learner
     from VoxelFeatLib.fitting.presets import Preset
     from VoxelFeatLib.imaging.volume import Volume
 
@@ -172,7 +175,7 @@ class Fitter:
         if self._trainer is None:
             raise InputError("The fit cannot be saved before its first field is there; try later.")
         tensors = {f"field.{name}": value for name, value in self.field.state_dict().items()}
-        tensors |= {f"optimiser.{n}": v for n, v in self._trainer.optimiser.state().items()}
+        tensors |= {f"optimiser.{n}": v for n, v in self._trainer.learner.state().items()}
         tensors |= self._preparation.state()
         record = self.record | {"upsampling": self._upsampling}
         write_tensors(path, tensors, header_of(self.field, self.volume, record, "checkpoint"))
@@ -195,16 +198,14 @@ class Fitter:
             self._upsampling = preparation.upsampling(network)
             self._heldout = preparation.heldout.of_field(network)
         self._trainer = Trainer(
-            network,
-            optimiser_for(network),
+            _learner(network, preparation.weights, self.preset),
             preparation.encoder,
             preparation.sampler,
-            preparation.weights,
             self.preset,
             self.seed,
         )
         if self._resumed is not None:
-            self._trainer.optimiser.restore(self._resumed)
+            self._trainer.learner.restore(self._resumed)
             self._trainer.skip_to(self._step)
         yield self._progress("training")
 
@@ -247,6 +248,12 @@ class Fitter:
             upsampling=self._upsampling,
             usable=self._trainer is not None,
         )
+
+
+def _learner(network: FieldNetwork, weights: tuple[torch.Tensor, ...], preset: Preset) -> Learner:
+    if isinstance(network, GridNetwork):
+        return GridLearner(network, weights)
+    return NetworkLearner(network, weights, preset.objective)
 
 
 def _check_size(volume: Volume) -> None:

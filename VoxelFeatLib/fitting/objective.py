@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ class CellBatch:
 
     Attributes:
         positions: (n, K * K, 3) RAS mm, jittered sub-samples of every cell.
-        targets: (n, C) standardised features.
+        targets: (n, D) what the learner kept of their standardised features.
     """
 
     positions: torch.Tensor
@@ -86,16 +87,22 @@ def gather_cells(
     return CellBatch(positions, targets[place, rows, columns].float())
 
 
+def as_numbers(terms: Mapping[str, torch.Tensor]) -> dict[str, float]:
+    """Return terms as numbers, with a single wait for the device."""
+    values = torch.stack(list(terms.values())).tolist()
+    return dict(zip(terms, values, strict=True))
+
+
 def agreement(prediction: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Return the mean over cells of the sum over channels of (F - f)^2 / (w + eps)."""
     return ((prediction - target).square() * weight).sum(1).mean()
 
 
-def magnitude(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Return the mean over cells of (|F| - |f|)^2, norms over channels."""
+def magnitude(prediction: torch.Tensor, target_norms: torch.Tensor) -> torch.Tensor:
+    """Return the mean over cells of (|F| - |f|)^2, norms over channels; |f| is (n,)."""
     # The norm's gradient is not defined at zero.
     norm = (prediction.square().sum(1) + 1e-12).sqrt()
-    return (norm - target.norm(dim=1)).square().mean()
+    return (norm - target_norms).square().mean()
 
 
 def gather_patches(

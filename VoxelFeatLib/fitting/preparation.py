@@ -59,7 +59,6 @@ class Preparation:
         self.renderer = SliceRenderer(volume, backbone.encoding, backbone.input_size, device)
         self.samples = tuple(preset.samples_at(level.stride) for level in backbone.levels)
         self._slices = SliceEncoder(self.renderer, backbone)
-        self._measure = ChannelMeasure(self.sampler, self._slices)
         self._baseline: UpsamplingBaseline | None = None
 
     def units(self, warm: bool) -> dict[str, int]:  # noqa: FBT001 - whether there is a warm start
@@ -71,10 +70,12 @@ class Preparation:
     def measure(self) -> Iterator[int]:
         """Measure the channels; this and what follows yield how many views were encoded."""
         preset = self.preset
+        # Its samples are let go of with it: they are as many as some dozen views.
+        measure = ChannelMeasure(self.sampler, self._slices)
         for number in range(preset.planes):
             rng = generator_for(self.seed, Stream.PLANES, number)
-            yield from self._measure.add_plane(preset.augmentations, preset.batch, rng)
-        statistics = self._measure.result()
+            yield from measure.add_plane(preset.augmentations, preset.batch, rng)
+        statistics = measure.result()
         self.scaling, self.weights = statistics.scaling, statistics.weights
         self._statistics = statistics
 

@@ -67,7 +67,7 @@ class Preset:
         final_rate: Fraction of the learning rate at the end.
         planes, augmentations: For the channels' expected deviation (w_i).
         heldout_views: Views of the held-out measure.
-        objective: Factors of the objective's terms.
+        objective: Factors of the objective's terms, for networks other than grids.
     """
 
     name: str

@@ -77,7 +77,7 @@ class ViewPool:
     Attributes:
         affine: (capacity, 3, 3) as `EncodedView.affine`.
         pixel_steps: (capacity, 2, 3) likewise.
-        targets: (capacity, G, G, C) float16 a level.
+        targets: (capacity, G, G, D) a level: what the learner keeps of features.
         valid: (capacity, G, G) bool a level.
         count: Places in use.
     """
