@@ -69,7 +69,7 @@ def clicks(
         ),
     ] = True,
     noise: Annotated[
-        float, typer.Option(min=0.0, metavar="MM", help="By how much clicks miss, on average.")
+        float, typer.Option(min=0.0, metavar="MM", help="Standard deviation of a click's place.")
     ] = 0.0,
     stroke: Annotated[
         float,
@@ -194,7 +194,7 @@ def _print(lines: Sequence[Line], most: int) -> None:
                 needed_text(line.noc85),
                 needed_text(line.noc90),
                 f"{line.seconds:.2f}",
-                f"{line.largest_fall:.3f}",
+                f"{line.largest_fall:.2f}",
             )
     print_table(table)
 
