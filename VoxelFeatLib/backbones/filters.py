@@ -36,7 +36,6 @@ _DISTANCES = (0.125, 0.31)
 # Cells stay about two voxels wide, as in SAM2's finest map of a 512 x 512 slice, up to the size of
 # SAM2's input.
 _PIXELS_PER_VOXEL = 2
-_WORK_COPIES = 12
 # A view's image and maps while it is encoded, as copies of the input at four channels.
 _WORK_COPIES = 12
 _INPUT_STEP, _SMALLEST_INPUT, _LARGEST_INPUT = 64, 128, 1024

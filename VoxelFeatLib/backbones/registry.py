@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import torch
 
+from VoxelFeatLib.backbones.encodings import create_encoding
 from VoxelFeatLib.backbones.filters import FilterBackbone
+from VoxelFeatLib.backbones.weights.availability import missing_packages
+from VoxelFeatLib.backbones.weights.catalogue import CATALOGUE, is_checkpoint_path
+from VoxelFeatLib.backbones.weights.download import DownloadSettings, obtain_weights
 from VoxelFeatLib.errors import InputError
 
 if TYPE_CHECKING:
     from VoxelFeatLib.backbones.protocol import Backbone
     from VoxelFeatLib.imaging.volume import Volume
+
+# SAM2's own input size where it is fast, and half of it where it is not.
+_SAM2_INPUT, _SAM2_INPUT_ON_CPU = 1024, 512
 
 
 @dataclass(frozen=True)
@@ -27,12 +35,14 @@ class BackboneOptions:
         encoding: Name of the view encoding; empty for the backbone's own choice.
         input_size: Side of the square input, pixels; None for the backbone's own choice.
         weights: A checkpoint to use instead of the one that the name stands for.
+        download: How to load weights that are not on this machine yet.
     """
 
     device: torch.device | str = "cpu"
     encoding: str = ""
     input_size: int | None = None
     weights: Path | None = None
+    download: DownloadSettings = field(default_factory=DownloadSettings)
 
 
 BackboneFactory = Callable[["Volume", BackboneOptions], "Backbone"]
@@ -47,18 +57,59 @@ def _filters(volume: Volume, options: BackboneOptions) -> Backbone:
     return FilterBackbone.for_volume(volume)
 
 
-BACKBONES: Mapping[str, BackboneFactory] = MappingProxyType({"filters": _filters})
+def _sam2(name: str, volume: Volume, options: BackboneOptions) -> Backbone:
+    if missing := missing_packages():
+        raise InputError(
+            f"The backbone “{name}” needs packages that this Python lacks ({', '.join(missing)}): "
+            "install sam2 1.1.0 without its dependencies, and the others as usual."
+        )
+    # Not before it is asked for: it takes a second, and needs packages that may be missing.
+    from VoxelFeatLib.backbones.sam2.backbone import Sam2Backbone  # noqa: PLC0415
+    from VoxelFeatLib.backbones.sam2.checkpoints import load_checkpoint  # noqa: PLC0415
+
+    device = torch.device(options.device)
+    size = _SAM2_INPUT_ON_CPU if device.type == "cpu" else _SAM2_INPUT
+    encoding = create_encoding(options.encoding or "gray", volume)
+    if name not in CATALOGUE:
+        checkpoint = load_checkpoint(Path(name))
+    elif options.weights is None:
+        official = CATALOGUE[name]
+        checkpoint = load_checkpoint(obtain_weights(official, options.download), official)
+    else:
+        checkpoint = load_checkpoint(options.weights)
+        if name != f"sam2.1-{checkpoint.architecture}":
+            raise InputError(
+                f"{options.weights} has weights of the size {checkpoint.architecture}: choose the "
+                f"backbone “sam2.1-{checkpoint.architecture}” for them."
+            )
+    return Sam2Backbone(checkpoint, encoding, options.input_size or size, device)
+
+
+BACKBONES: Mapping[str, BackboneFactory] = MappingProxyType(
+    {"filters": _filters, **{name: partial(_sam2, name) for name in CATALOGUE}}
+)
 
 
 def create_backbone(name: str, volume: Volume, options: BackboneOptions | None = None) -> Backbone:
     """Return the named backbone, set up for a volume (its windows and input size).
 
+    A path of a checkpoint (.pt, .pth, .safetensors) is a name too; the backbone is then called as
+    the file. Official weights that are not on this machine are downloaded first.
+
     Raises:
         InputError: No backbone has that name, or it cannot do what the options ask for.
+        WeightsError: Its weights cannot be had or used.
+        Cancelled: The download was cancelled.
     """
+    options = options or BackboneOptions()
+    if is_checkpoint_path(name) and options.weights is None:
+        return _sam2(name, volume, options)
     try:
         factory = BACKBONES[name]
     except KeyError:
-        known = ", ".join(sorted(BACKBONES))
-        raise InputError(f"There is no backbone named “{name}”; choose one of: {known}.") from None
-    return factory(volume, options or BackboneOptions())
+        known = ", ".join(BACKBONES)
+        raise InputError(
+            f"There is no backbone named “{name}”; choose one of: {known}, or the path of a "
+            "checkpoint of SAM2."
+        ) from None
+    return factory(volume, options)

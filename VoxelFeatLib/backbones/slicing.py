@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from VoxelFeatLib.backbones.memory import free_memory
+from VoxelFeatLib.backbones.memory import free_memory, release_memory
+from VoxelFeatLib.backbones.transfer import sent
+from VoxelFeatLib.errors import is_out_of_memory
 
 if TYPE_CHECKING:
     from VoxelFeatLib.backbones.encodings import Encoding
@@ -42,6 +44,9 @@ class SliceRenderer:
         self.device = device
         # (1, 1, K, J, I): grid_sample's layout.
         self._voxels = torch.from_numpy(volume.voxels.astype(np.float32))[None, None].to(device)
+        # With one voxel along an axis every coordinate maps to it.
+        last = np.maximum(np.array(volume.geometry.shape_kji[::-1]) - 1, 1)
+        self._last = torch.tensor(last, dtype=torch.float32, device=device)
         windows = encoding.windows
         self._low = torch.tensor([w.low for w in windows], device=device).view(-1, 1, 1)
         self._width = torch.tensor([w.width for w in windows], device=device).view(-1, 1, 1)
@@ -54,9 +59,7 @@ class SliceRenderer:
         v = torch.arange(height, device=self.device, dtype=torch.float32)
         u = torch.arange(width, device=self.device, dtype=torch.float32)
         index = corner + v[:, None, None] * row + u[None, :, None] * column
-        sizes = index.new_tensor(self.geometry.shape_kji[::-1])
-        # With one voxel along an axis every coordinate maps to it.
-        grid = 2 * index / (sizes - 1).clamp(min=1) - 1
+        grid = 2 * index / self._last - 1
         values = functional.grid_sample(
             self._voxels, grid[None, None], padding_mode="border", align_corners=True
         )
@@ -91,7 +94,7 @@ class SliceRenderer:
         """Voxel index of pixel (0, 0) and its steps along rows and columns, (3, 3), i j k last."""
         corners = self.geometry.to_ijk(frame.points(np.array([0, 1, 0]), np.array([0, 0, 1])))
         affine = np.stack([corners[0], corners[1] - corners[0], corners[2] - corners[0]])
-        return torch.tensor(affine, dtype=torch.float32, device=self.device)
+        return sent(torch.tensor(affine, dtype=torch.float32), self.device)
 
 
 class SliceEncoder:
@@ -114,20 +117,19 @@ class SliceEncoder:
         When memory runs out, half as many views are encoded at once, from then on.
 
         Raises:
-            torch.OutOfMemoryError: A single view does not fit.
+            RuntimeError: A single view does not fit.
         """
         most = min(self._most, len(views))
         try:
             parts = [self._encoded(views[n : n + most]) for n in range(0, len(views), most)]
-        except torch.OutOfMemoryError:
-            if most == 1:
+        except RuntimeError as error:
+            if most == 1 or not is_out_of_memory(error):
                 raise
             self._most = most // 2
         else:
             return [torch.cat(maps) for maps in zip(*parts, strict=True)]
         # Outside the handler, so that the failed attempt's tensors are let go of first.
-        if self.renderer.device.type == "cuda":
-            torch.cuda.empty_cache()
+        release_memory()
         return self.maps(views)
 
     def _encoded(self, views: Sequence[View]) -> list[torch.Tensor]:

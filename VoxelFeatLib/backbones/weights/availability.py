@@ -7,13 +7,20 @@ from importlib.util import find_spec
 from VoxelFeatLib.backbones.weights.catalogue import CATALOGUE, find_weights, is_checkpoint_path
 from VoxelFeatLib.errors import WeightsError
 
-# What the classes of `sam2` that are used import, all of them by their import names.
-SAM2_PACKAGES = ("sam2", "hydra", "omegaconf", "iopath", "tqdm", "PIL")
+# What the classes of `sam2` that are used import, and the packages that bring it.
+_IMPORTS = {
+    "sam2": "sam2",
+    "hydra": "hydra-core",
+    "omegaconf": "omegaconf",
+    "iopath": "iopath",
+    "tqdm": "tqdm",
+    "PIL": "pillow",
+}
 
 
 def missing_packages() -> tuple[str, ...]:
-    """Return which packages the SAM2.1 backbones lack in this Python."""
-    return tuple(name for name in SAM2_PACKAGES if find_spec(name) is None)
+    """Return which packages the SAM2.1 backbones lack in this Python, as pip names them."""
+    return tuple(package for name, package in _IMPORTS.items() if find_spec(name) is None)
 
 
 def availability(name: str) -> tuple[bool, str]:
