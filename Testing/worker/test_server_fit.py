@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from Testing.worker.server_fixtures import CENTRES, InProcess, at, clicks
+from VoxelFeatLib.backbones.registry import create_backbone
 from VoxelFeatLib.errors import NotEnoughMemoryError
 from VoxelFeatLib.field.files import load_field, read_header
 from VoxelFeatLib.fitting.fitter import Fitter
@@ -54,7 +56,9 @@ def test_a_fit_tells_how_far_it_is_and_is_kept(
     assert fractions == sorted(fractions)
     assert sum(event["usable"] for event in events) >= 1
     path = Path(reply["path"])
-    assert path == a_cache / f"{a_scan.sha256()[:16]}-filters-tiny.voxelfeat"
+    assert path.parent == a_cache
+    stem = f"{a_scan.sha256()[:16]}-filters-[0-9a-f]{{8}}-tiny"
+    assert re.fullmatch(stem + r"\.voxelfeat", path.name)
     assert reply["bytes"] == path.stat().st_size
     assert reply["preset"] == "tiny"
     field, _ = load_field(path, a_scan)
@@ -65,6 +69,7 @@ def test_a_fit_tells_how_far_it_is_and_is_kept(
     (cached,) = an_open_server.open(a_scan)["cached"]
     assert cached["path"] == str(path)
     assert cached["mean_cosine"] == reply["mean_cosine"]
+    assert (cached["encoding"], cached["input_size"]) == ("windows", 128)
     assert abs(cached["finished"] - time.time()) < 600
     assert an_open_server.call("load_field", path=cached["path"], device="cpu")["ok"]
 
@@ -202,7 +207,7 @@ def test_a_damaged_checkpoint_is_no_obstacle(
     an_open_server: InProcess, a_scan: Volume, a_cache: Path
 ) -> None:
     a_cache.mkdir(parents=True)
-    path = cache.checkpoint_path(a_scan, "filters", "tiny", 0)
+    path = cache.checkpoint_path(a_scan, create_backbone("filters", a_scan), "tiny", 0)
     path.write_bytes(b"damaged")
     assert an_open_server.call("fit", device="cpu")["ok"]
     assert not path.exists()

@@ -134,6 +134,8 @@ class Fitter:
         """What the field file keeps of the fit: settings, steps, seconds, held-out measure."""
         return {
             "settings": self.settings(),
+            "encoding": self.backbone.encoding.name,
+            "input_size": self.backbone.input_size,
             "step": self._step,
             "seconds": round(self._pace.elapsed, 2),
             "device": str(self.device),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from VoxelFeatLib.backbones.protocol import Backbone
 from VoxelFeatLib.cache import cache_folder
 from VoxelFeatLib.errors import FieldFileError
 from VoxelFeatLib.field.files import FieldHeader, check_volume, read_header
@@ -17,6 +20,8 @@ from VoxelFeatLib.worker.protocol import Message
 
 _log = logging.getLogger(__name__)
 
+# A checkpoint of one's own may have a long name, and a file name has an end.
+_MOST_NAME = 60
 _FIELD, _CHECKPOINT = ".voxelfeat", ".checkpoint"
 # A checkpoint that nobody resumed for so long is removed.
 _ABANDONED_SECONDS = 7 * 86400.0
@@ -27,14 +32,21 @@ def fields_folder() -> Path:
     return cache_folder("fields")
 
 
-def field_path(volume: Volume, backbone: str, preset: str) -> Path:
+def field_path(volume: Volume, backbone: Backbone, preset: str) -> Path:
     """Return where a finished fit is kept."""
-    return fields_folder() / f"{volume.sha256()[:16]}-{backbone}-{preset}{_FIELD}"
+    return fields_folder() / f"{_stem(volume, backbone, preset)}{_FIELD}"
 
 
-def checkpoint_path(volume: Volume, backbone: str, preset: str, seed: int) -> Path:
+def checkpoint_path(volume: Volume, backbone: Backbone, preset: str, seed: int) -> Path:
     """Return where an unfinished fit is kept."""
-    return fields_folder() / f"{volume.sha256()[:16]}-{backbone}-{preset}-{seed}{_CHECKPOINT}"
+    return fields_folder() / f"{_stem(volume, backbone, preset)}-{seed}{_CHECKPOINT}"
+
+
+def _stem(volume: Volume, backbone: Backbone, preset: str) -> str:
+    """Tell fits apart: a backbone's name does not say its input size, encoding and weights."""
+    name = re.sub(r"[^\w.-]+", "_", backbone.name)[:_MOST_NAME]
+    settings = hashlib.sha256(backbone.fingerprint.encode()).hexdigest()[:8]
+    return f"{volume.sha256()[:16]}-{name}-{settings}-{preset}"
 
 
 def cached_fields(volume: Volume) -> list[Message]:
@@ -58,6 +70,8 @@ def described(header: FieldHeader, path: Path) -> Message:
         "bytes": path.stat().st_size,
         "backbone": header.backbone,
         "preset": preset_of(header.record),
+        "encoding": str(header.record.get("encoding", "")),
+        "input_size": header.record.get("input_size"),
         **agreement_of(header.record),
     }
 

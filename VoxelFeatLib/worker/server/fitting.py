@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from VoxelFeatLib.backbones.protocol import Backbone
-from VoxelFeatLib.backbones.registry import create_backbone
+from VoxelFeatLib.backbones.weights.download import DownloadProgress
 from VoxelFeatLib.errors import FieldFileError, VoxelFeatError
 from VoxelFeatLib.field.files import save_field
 from VoxelFeatLib.fitting.fitter import Fitter
@@ -21,6 +21,7 @@ from VoxelFeatLib.fitting.progress import FitProgress
 from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.worker import protocol
 from VoxelFeatLib.worker.protocol import Message
+from VoxelFeatLib.worker.server.backbones import BackboneOrder
 from VoxelFeatLib.worker.server.cache import (
     agreement_of,
     checkpoint_path,
@@ -63,20 +64,26 @@ class Order:
     kept: bool
 
     @classmethod
-    def read(cls, workspace: Workspace, request: Request) -> Order:
-        """Read a request; VoxelFeatError where it asks for what there is not."""
+    def read(
+        cls, workspace: Workspace, request: Request, report: Reporter
+    ) -> Generator[None, None, Order]:
+        """Read a request, and make the backbone, whose weights may have to be downloaded.
+
+        Raises:
+            VoxelFeatError: It asks for what there is not.
+        """
         values = request.arguments
         volume = workspace.need_volume()
         device = device_named(values.text("device", "auto"))
         name = values.text("preset", "auto")
-        return cls(
-            volume,
-            create_backbone(values.text("backbone", "filters"), volume),
-            preset_named(default_preset(str(device)) if name == "auto" else name),
-            values.whole("seed", 0),
-            device,
-            values.flag("cache", default=True),
-        )
+        preset = preset_named(default_preset(str(device)) if name == "auto" else name)
+        seed, kept = values.whole("seed", 0), values.flag("cache", default=True)
+
+        def tell(progress: DownloadProgress) -> None:
+            report(**_downloading(progress))
+
+        backbone = yield from BackboneOrder.read(values, device).made(volume, tell)
+        return cls(volume, backbone, preset, seed, device, kept)
 
     def smaller(self, attempt: int) -> Order:
         """Return the same with smaller batches, a smaller pool and coarser grids."""
@@ -94,18 +101,18 @@ class Order:
     @property
     def checkpoint(self) -> Path:
         """Where the unfinished fit is kept."""
-        return checkpoint_path(self.volume, self.backbone.name, self.preset.name, self.seed)
+        return checkpoint_path(self.volume, self.backbone, self.preset.name, self.seed)
 
 
 def fit(workspace: Workspace, request: Request) -> Steps:
     """Fit a field; clicks are answered by it from `usable` on."""
     if workspace.fitting:
         raise Refused(protocol.BUSY, "A fit is running already.", "Cancel it first.")
-    order = Order.read(workspace, request)
     report = Reporter(request)
     workspace.fitting = True
     try:
         report(**_waiting("preparing"))
+        order = yield from Order.read(workspace, request, report)
         yield
 
         def work(attempt: int) -> Generator[None, None, Fitter]:
@@ -192,7 +199,7 @@ class _Checkpoints:
 
 def _kept(fitter: Fitter) -> str:
     """Keep a finished field in the cache; empty where that cannot be."""
-    path = field_path(fitter.volume, fitter.backbone.name, fitter.preset.name)
+    path = field_path(fitter.volume, fitter.backbone, fitter.preset.name)
     if not made_folder(path):
         return ""
     try:
@@ -230,4 +237,13 @@ def _waiting(stage: str) -> Message:
         "upsampling": {},
         "usable": False,
         "mean_cosine": None,
+    }
+
+
+def _downloading(progress: DownloadProgress) -> Message:
+    done, total = (round(count / 1e6) for count in (progress.bytes, progress.total))
+    return {
+        **_waiting(f"downloading weights ({done} of {total} MB)"),
+        "fraction": progress.fraction,
+        "seconds_left": progress.seconds_left,
     }

@@ -11,10 +11,10 @@ import psutil
 import torch
 
 import VoxelFeatLib
-from VoxelFeatLib.backbones.registry import BACKBONES
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.fitting.presets import PRESETS
 from VoxelFeatLib.worker.protocol import PROTOCOL, VERSION, Message
+from VoxelFeatLib.worker.server import backbones
 from VoxelFeatLib.worker.server.cache import fields_folder
 from VoxelFeatLib.worker.server.failures import Refused
 from VoxelFeatLib.worker.server.requests import Request
@@ -42,7 +42,8 @@ def hello(request: Request) -> Message:
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "devices": found,
-        "backbones": [_backbone(name) for name in BACKBONES],
+        "backbones": backbones.described(),
+        "encodings": backbones.encodings(),
         "presets": [{"name": p.name, "summary": p.summary} for p in PRESETS.values()],
         "default_device": default,
         "default_preset": {device["name"]: default_preset(device["name"]) for device in found},
@@ -104,8 +105,3 @@ def _gpu(number: int) -> Message | None:
         "free_bytes": int(free),
         "total_bytes": int(total),
     }
-
-
-def _backbone(name: str) -> Message:
-    label = "Filters (built in)" if name == "filters" else name
-    return {"name": name, "label": label, "available": True, "reason": ""}
