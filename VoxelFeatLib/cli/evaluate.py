@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -131,6 +132,8 @@ class _Watch:
     def __init__(self) -> None:
         self._bar: Bar | None = None
         self._fraction = 0.0
+        self._left: float | None = None
+        self._fitting = False
 
     def run(self, evaluation: Evaluation) -> None:
         """Run to the end.
@@ -138,18 +141,35 @@ class _Watch:
         Raises:
             Cancelled: Ctrl-C was pressed.
         """
+        cases = len(evaluation.cases)
+        clicking = fitting = 0.0
+        last = time.monotonic()
         try:
             with bar("Clicking") as self._bar:
                 for progress in evaluation:
-                    self._fraction = progress.fraction
-                    self.tell(progress.words)
+                    now = time.monotonic()
+                    if self._fitting:  # once a case, however many its clicks
+                        fitting += now - last
+                    else:
+                        clicking += now - last
+                    last, self._fitting, done = now, False, progress.fraction
+                    if done > 0:
+                        begun = min(cases, int(done * cases) + 1)
+                        fits_left = fitting / begun * (cases - begun)
+                        self._left = clicking * (1 - done) / done + fits_left
+                    self._fraction = done
+                    self._show(progress.words)
         except KeyboardInterrupt:
             raise Cancelled("Cancelled; the same command goes on where it stopped.") from None
 
     def tell(self, words: str) -> None:
-        """Show what is being done."""
+        """Show how far a fit is."""
+        self._fitting = True
+        self._show(words)
+
+    def _show(self, words: str) -> None:
         if self._bar is not None:
-            self._bar.update(self._fraction, 1.0, detail=words)
+            self._bar.update(self._fraction, 1.0, seconds_left=self._left, detail=words)
 
 
 def _report(output: Path, evaluation: Evaluation, *, as_json: bool) -> None:
