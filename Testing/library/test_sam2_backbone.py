@@ -176,9 +176,7 @@ def test_the_fingerprint_names_everything_that_decides(a_tiny, a_tiny_checkpoint
         backbone_of(a_checkpoint, 96),
         backbone_of(a_tiny_checkpoint, 128),
         backbone_of(a_tiny_checkpoint, 96, torch.bfloat16),
-        backbone_of(
-            a_tiny_checkpoint, 96, encoding=WindowEncoding("gray", (Window(400, 41),), channels=3)
-        ),
+        backbone_of(a_tiny_checkpoint, 96, encoding=other_gray),
     ]
     fingerprints = {one.fingerprint, *(other.fingerprint for other in others)}
     assert len(fingerprints) == 5
