@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+
+# What torch says where it has no exception class of its own: of main memory, of Apple's GPUs, of
+# the driver, and of the library for matrix products.
+_NO_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
+
 
 class VoxelFeatError(Exception):
     """Base of all errors shown to users.
@@ -45,3 +56,13 @@ class Cancelled(VoxelFeatError):  # noqa: N818 - not an error of anybody's: the 
 
     def __init__(self, message: str = "Cancelled.", hint: str = "") -> None:
         super().__init__(message, hint)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether memory ran out, on whatever device."""
+    if isinstance(error, MemoryError | NotEnoughMemoryError):
+        return True
+    torch = sys.modules.get("torch")  # an error of torch's comes from a torch that is loaded
+    if torch is not None and isinstance(error, torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)

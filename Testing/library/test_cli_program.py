@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 import VoxelFeatLib
 from VoxelFeatLib.cli import console, options
 from VoxelFeatLib.cli.app import new_program
-from VoxelFeatLib.cli.fields import torch_device
 from VoxelFeatLib.errors import Cancelled, FieldFileError, InputError
+from VoxelFeatLib.fitting.devices import device_named
 from VoxelFeatLib.imaging.atomic import replacing
 
 
@@ -215,8 +215,8 @@ def test_other_bad_texts_are_refused() -> None:
 
 
 def test_a_device_that_holds_no_numbers_is_refused() -> None:
-    with pytest.raises(InputError, match="The device meta cannot be used here"):
-        torch_device("meta")
+    with pytest.raises(InputError, match="The device “meta” cannot be used"):
+        device_named("meta")
 
 
 def test_outputs_are_checked_before_the_work(tmp_path: Path) -> None:

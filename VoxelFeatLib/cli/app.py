@@ -6,7 +6,6 @@ after Ctrl-C. Whatever the code, no file is left half-written.
 
 from __future__ import annotations
 
-import os
 from typing import Annotated, Any
 
 import typer
@@ -23,6 +22,7 @@ from VoxelFeatLib.cli.refine import refine
 from VoxelFeatLib.cli.segment import segment
 from VoxelFeatLib.cli.weights import backbones, weights_program
 from VoxelFeatLib.cli.worker import worker
+from VoxelFeatLib.environment import prepare_for_torch
 from VoxelFeatLib.errors import Cancelled, InputError, NotEnoughMemoryError, VoxelFeatError
 
 USER_ERROR = 2
@@ -73,9 +73,7 @@ def _show_version(wanted: bool) -> None:
 
 def main() -> None:
     """Run the program; the console script and `python -m VoxelFeatLib` come here."""
-    # Before torch loads: its threads wait asleep. Where others use the cores too, threads that wait
-    # spinning hold up the very work they wait for, and a fit takes many times as long.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    prepare_for_torch()
     full_program()()
 
 

@@ -103,13 +103,13 @@ def clicks(
     _make_folder(output)
 
     # torch loads only now, after everything that can be wrong in the arguments
-    from VoxelFeatLib.cli.fields import default_preset, torch_device
     from VoxelFeatLib.evaluation.clicks.evaluation import Evaluation
     from VoxelFeatLib.evaluation.clicks.fields import FieldStore
     from VoxelFeatLib.evaluation.clicks.methods.registry import methods_named
     from VoxelFeatLib.evaluation.clicks.methods.voxelfeat import VoxelFeat
+    from VoxelFeatLib.fitting.devices import default_preset, device_named
 
-    place = torch_device(device)
+    place = device_named(device)
     watch = _Watch()
     fields = FieldStore(
         output / "fields",

@@ -39,8 +39,7 @@ def weighted_rows(nodes: torch.Tensor, rows: torch.Tensor, weights: torch.Tensor
     if nodes.device.type == "mps":
         # Before torch 2.10 Apple's GPUs have no embedding_bag, and lending it to the processor
         # would copy all nodes every time.
-        terms = zip(rows.unbind(1), weights.unbind(1), strict=True)
-        return torch.stack([nodes[r] * w[:, None] for r, w in terms]).sum(0)
+        return torch.bmm(weights[:, None], nodes[rows]).squeeze(1)
     return functional.embedding_bag(rows, nodes, per_sample_weights=weights, mode="sum")
 
 

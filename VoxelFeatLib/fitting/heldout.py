@@ -108,8 +108,8 @@ def _choose(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Random valid cells: regular sub-sample positions (n, K * K, 3) and targets (n, C)."""
     cells = view.valid[level].nonzero()
-    kept = torch.from_numpy(np.sort(rng.permutation(len(cells))[:_CELLS])).to(cells.device)
-    cells = cells[kept]
+    kept = torch.from_numpy(np.sort(rng.permutation(len(cells))[:_CELLS]))
+    cells = cells[kept].to(view.affine.device)
     strata = (torch.arange(samples, device=cells.device) + 0.5) / samples
     offsets = torch.cartesian_prod(strata, strata).view(-1, 2)
     st = (cells[:, None] + offsets) / view.valid[level].shape[0]

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy.sparse import csr_matrix
-from torch.nn import functional
 
 from VoxelFeatLib.field.grid import NodeGrid
-from VoxelFeatLib.field.interpolation import corner_weights
+from VoxelFeatLib.field.interpolation import corner_weights, weighted_rows
 from VoxelFeatLib.field.network import apply_affine
 
 # In cells: nodes that a step hardly uses move less than their noisy mean error asks for.
@@ -39,9 +38,7 @@ class NodeBags:
 
     def gather(self, nodes: torch.Tensor) -> torch.Tensor:
         """Return the cells' values of nodes (nodes, L): (n, L)."""
-        return functional.embedding_bag(
-            self.rows, nodes, per_sample_weights=self.weights, mode="sum"
-        )
+        return weighted_rows(nodes, self.rows, self.weights)
 
     def add(self, nodes: torch.Tensor, moves: torch.Tensor) -> None:
         """Add to every node (nodes, L) the weighted mean of the cells' moves (n, L)."""

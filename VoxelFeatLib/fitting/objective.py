@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from VoxelFeatLib.backbones.transfer import sent
+
 if TYPE_CHECKING:
     from VoxelFeatLib.fitting.views import ViewPool
 
@@ -41,7 +43,7 @@ class CellBatch:
 
 @dataclass(frozen=True, eq=False)
 class CellWindows:
-    """Squares of cells, each of one view of a pool, the same region on every level.
+    """Squares of cells, each of one view of a pool, the same region on every level; on the CPU.
 
     Attributes:
         places: (W,) places in the pool.
@@ -60,31 +62,35 @@ def draw_windows(pool: ViewPool, count: int, side: int, generator: torch.Generat
     side = min(side, cells)
     places = torch.randint(pool.count, (count,), generator=generator)
     corners = torch.randint(cells - side + 1, (count, 2), generator=generator)
-    device = pool.affine.device
-    return CellWindows(places.to(device), corners.to(device), side)
+    return CellWindows(places, corners, side)
 
 
 def gather_cells(
     pool: ViewPool, level: int, windows: CellWindows, samples: int, generator: torch.Generator
 ) -> CellBatch:
-    """Take the windows' valid cells on one level, with K x K stratified random positions each."""
+    """Take the windows' valid cells on one level, with K x K stratified random positions each.
+
+    What is chosen is worked out on the CPU: every device takes the same cells, and a GPU is not
+    waited for.
+    """
     targets, valid = pool.targets[level], pool.valid[level]
     cells, device = targets.shape[1], targets.device
     scale = cells // pool.targets[-1].shape[1]
-    along = torch.arange(windows.side * scale, device=device)
+    along = torch.arange(windows.side * scale)
     rows = (windows.corners[:, :1] * scale + along)[:, :, None]
     columns = (windows.corners[:, 1:] * scale + along)[:, None, :]
     place = windows.places[:, None, None]
     place, rows, columns = torch.broadcast_tensors(place, rows, columns)
     inside = valid[place, rows, columns]
     place, rows, columns = place[inside], rows[inside], columns[inside]
-    strata = torch.arange(samples, device=device)
-    jitter = torch.rand(len(place), samples**2, 2, generator=generator).to(device)
+    strata = torch.arange(samples)
+    jitter = torch.rand(len(place), samples**2, 2, generator=generator)
     offsets = (torch.cartesian_prod(strata, strata).view(-1, 2) + jitter) / samples
-    st = (torch.stack([rows, columns], dim=1)[:, None] + offsets) / cells
-    affine = pool.affine[place]
+    st = sent((torch.stack([rows, columns], dim=1)[:, None] + offsets) / cells, device)
+    affine = pool.affine[sent(place, device)]
     positions = torch.baddbmm(affine[:, :1], st, affine[:, 1:])
-    return CellBatch(positions, targets[place, rows, columns].float())
+    chosen = sent((place * cells + rows) * cells + columns, device)
+    return CellBatch(positions, targets.flatten(end_dim=2)[chosen].float())
 
 
 def as_numbers(terms: Mapping[str, torch.Tensor]) -> dict[str, float]:
@@ -109,8 +115,9 @@ def gather_patches(
     pool: ViewPool, places: torch.Tensor, generator: torch.Generator
 ) -> torch.Tensor:
     """Place a random patch in each view's plane, at native pitch: (N, P, P, 3) RAS mm."""
+    places = sent(places, pool.affine.device)
     affine, pixel_steps = pool.affine[places], pool.pixel_steps[places]
-    st = torch.rand(len(places), 1, 2, generator=generator).to(affine)
+    st = sent(torch.rand(len(places), 1, 2, generator=generator), affine.device)
     corner = torch.baddbmm(affine[:, :1], st, affine[:, 1:])
     steps = torch.arange(_PATCH, device=affine.device, dtype=affine.dtype) - (_PATCH - 1) / 2
     down = steps[:, None] * pixel_steps[:, :1]

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from VoxelFeatLib.backbones.transfer import sent
+
 if TYPE_CHECKING:
     from VoxelFeatLib.backbones.slicing import SliceEncoder
     from VoxelFeatLib.fitting.channels import ChannelScaling
@@ -23,7 +25,7 @@ class EncodedView:
         affine: (3, 3) RAS mm: position at input coordinates (0, 0), steps per unit s and t.
         pixel_steps: (2, 3) RAS mm: one native pixel along rows and along columns.
         targets: Standardised features, one (G, G, C) float16 a level.
-        valid: Cells that count, one (G, G) bool a level.
+        valid: Cells that count, one (G, G) bool a level, on the CPU: what is drawn depends on it.
     """
 
     affine: torch.Tensor
@@ -58,9 +60,7 @@ class ViewEncoder:
         renderer = self.encoder.renderer
         device = renderer.device
         valid = [
-            torch.from_numpy(view.valid_cells(target.shape[0], samples, renderer.geometry)).to(
-                device
-            )
+            torch.from_numpy(view.valid_cells(target.shape[0], samples, renderer.geometry))
             for target, samples in zip(targets, self.samples, strict=True)
         ]
         frame = view.frame
@@ -78,7 +78,7 @@ class ViewPool:
         affine: (capacity, 3, 3) as `EncodedView.affine`.
         pixel_steps: (capacity, 2, 3) likewise.
         targets: (capacity, G, G, D) a level: what the learner keeps of features.
-        valid: (capacity, G, G) bool a level.
+        valid: (capacity, G, G) bool a level, on the CPU.
         count: Places in use.
     """
 
@@ -113,4 +113,4 @@ class ViewPool:
 
 
 def _tensor(values: np.ndarray, device: torch.device) -> torch.Tensor:
-    return torch.tensor(values, dtype=torch.float32, device=device)
+    return sent(torch.tensor(values, dtype=torch.float32), device)

@@ -15,6 +15,7 @@ from VoxelFeatLib.errors import (
     InputError,
     NotEnoughMemoryError,
     VoxelFeatError,
+    is_out_of_memory,
 )
 from VoxelFeatLib.worker import protocol
 from VoxelFeatLib.worker.protocol import BadMessageError, Message, ProtocolError
@@ -31,8 +32,6 @@ _CODES: tuple[tuple[type[VoxelFeatError], str], ...] = (
     (NotEnoughMemoryError, protocol.OUT_OF_MEMORY),
     (Cancelled, protocol.CANCELLED),
 )
-# What torch's allocator of main memory says; it has no exception class of its own.
-_NO_MEMORY = ("can't allocate memory", "not enough memory")
 _HINT = "Close other programs, crop or resample the volume, or use another device."
 
 ResultT = TypeVar("ResultT")
@@ -84,22 +83,14 @@ def error_of(error: BaseException) -> Message:
     }
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether memory ran out, on whatever device."""
-    if isinstance(error, MemoryError | NotEnoughMemoryError):
-        return True
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(error, torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
-
-
 def free_caches() -> None:
     """Give back what is only kept for speed."""
     gc.collect()
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
+    if "torch" in sys.modules:
+        # Not before something has loaded torch: it takes seconds.
+        from VoxelFeatLib.backbones.memory import release_memory  # noqa: PLC0415
+
+        release_memory()
 
 
 def with_less(

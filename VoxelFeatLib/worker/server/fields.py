@@ -7,13 +7,13 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import IO
 
-from VoxelFeatLib.errors import InputError
+from VoxelFeatLib.errors import InputError, is_out_of_memory
 from VoxelFeatLib.field.files import load_field, save_field
+from VoxelFeatLib.fitting.devices import device_named
 from VoxelFeatLib.worker import protocol
 from VoxelFeatLib.worker.protocol import PART_BYTES, Message, in_parts
 from VoxelFeatLib.worker.server.cache import described
-from VoxelFeatLib.worker.server.failures import Refused, free_caches, is_out_of_memory
-from VoxelFeatLib.worker.server.machine import device_named
+from VoxelFeatLib.worker.server.failures import Refused, free_caches
 from VoxelFeatLib.worker.server.requests import Request, Steps
 from VoxelFeatLib.worker.server.workspace import Workspace
 

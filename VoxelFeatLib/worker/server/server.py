@@ -20,13 +20,13 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from VoxelFeatLib.errors import Cancelled
+from VoxelFeatLib.errors import Cancelled, is_out_of_memory
 from VoxelFeatLib.worker import protocol
 from VoxelFeatLib.worker.framing import encode
 from VoxelFeatLib.worker.protocol import BadMessageError, Message
 from VoxelFeatLib.worker.server.arguments import Arguments
 from VoxelFeatLib.worker.server.channel import Ended, Inbox, start_reader, write_to
-from VoxelFeatLib.worker.server.failures import Refused, error_of, free_caches, is_out_of_memory
+from VoxelFeatLib.worker.server.failures import Refused, error_of, free_caches
 from VoxelFeatLib.worker.server.requests import Request, Steps
 
 if TYPE_CHECKING:
