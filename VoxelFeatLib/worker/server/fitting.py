@@ -15,6 +15,7 @@ from VoxelFeatLib.backbones.protocol import Backbone
 from VoxelFeatLib.backbones.weights.download import DownloadProgress
 from VoxelFeatLib.errors import FieldFileError, VoxelFeatError
 from VoxelFeatLib.field.files import save_field
+from VoxelFeatLib.fitting.devices import default_preset, device_named
 from VoxelFeatLib.fitting.fitter import Fitter
 from VoxelFeatLib.fitting.presets import Preset, preset_named
 from VoxelFeatLib.fitting.progress import FitProgress
@@ -31,8 +32,7 @@ from VoxelFeatLib.worker.server.cache import (
     plain,
     remove_abandoned,
 )
-from VoxelFeatLib.worker.server.failures import Refused, with_less
-from VoxelFeatLib.worker.server.machine import default_preset, device_named
+from VoxelFeatLib.worker.server.failures import Refused, free_caches, with_less
 from VoxelFeatLib.worker.server.requests import Reporter, Request, Steps
 from VoxelFeatLib.worker.server.workspace import Workspace
 
@@ -41,6 +41,8 @@ _log = logging.getLogger(__name__)
 # A killed fit loses about so many seconds, unless writing takes more than this share of the time.
 _CHECKPOINT_SECONDS = 30.0
 _CHECKPOINT_SHARE = 0.05
+# The preset of large GPUs, and what it becomes on one that turns out to be too small.
+_ROOMY, _FRUGAL = "balanced", "small-gpu"
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Order:
         volume = workspace.need_volume()
         device = device_named(values.text("device", "auto"))
         name = values.text("preset", "auto")
-        preset = preset_named(default_preset(str(device)) if name == "auto" else name)
+        preset = preset_named(default_preset(device) if name == "auto" else name)
         seed, kept = values.whole("seed", 0), values.flag("cache", default=True)
 
         def tell(progress: DownloadProgress) -> None:
@@ -86,16 +88,17 @@ class Order:
         return cls(volume, backbone, preset, seed, device, kept)
 
     def smaller(self, attempt: int) -> Order:
-        """Return the same with smaller batches, a smaller pool and coarser grids."""
+        """Return the same for less memory, attempt by attempt.
+
+        What does not fit on a GPU is tried as `small-gpu`, then with smaller batches, a smaller
+        pool and coarser grids.
+        """
         preset = self.preset
         for _ in range(attempt):
-            grid = replace(preset.grid, most_values=max(1 << 20, preset.grid.most_values // 2))
-            preset = replace(
-                preset,
-                windows=max(1, preset.windows // 2),
-                pool=max(1, preset.pool // 2),
-                grid=grid,
-            )
+            if preset.name == _ROOMY and self.device.type != "cpu":
+                preset = preset_named(_FRUGAL)
+            else:
+                preset = _halved(preset)
         return replace(self, preset=preset)
 
     @property
@@ -104,10 +107,30 @@ class Order:
         return checkpoint_path(self.volume, self.backbone, self.preset.name, self.seed)
 
 
+def _halved(preset: Preset) -> Preset:
+    most = max(1 << 20, preset.grid.most_values // 2)
+    return replace(
+        preset,
+        batch=max(1, preset.batch // 2),
+        windows=max(1, preset.windows // 2),
+        pool=max(1, preset.pool // 2),
+        grid=replace(preset.grid, most_values=most),
+    )
+
+
 def fit(workspace: Workspace, request: Request) -> Steps:
     """Fit a field; clicks are answered by it from `usable` on."""
     if workspace.fitting:
         raise Refused(protocol.BUSY, "A fit is running already.", "Cancel it first.")
+    try:
+        return (yield from _answered(workspace, request))
+    finally:
+        # Views and backbone are gone now: others can have their memory.
+        free_caches()
+
+
+def _answered(workspace: Workspace, request: Request) -> Steps:
+    """Fit, use the field, and return the reply."""
     report = Reporter(request)
     workspace.fitting = True
     try:
