@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 if TYPE_CHECKING:
+    from VoxelFeatLib.imaging.aliases import FloatArray
     from VoxelFeatLib.imaging.geometry import Geometry
 
 
@@ -32,6 +34,32 @@ class Lattice:
         k, j, i = start_kji
         shape = tuple(stop - start for start, stop in zip(start_kji, stop_kji, strict=True))
         return cls((float(i), float(j), float(k)), (1.0, 1.0, 1.0), (shape[0], shape[1], shape[2]))
+
+    @classmethod
+    def covering(
+        cls,
+        start_kji: tuple[int, int, int],
+        stop_kji: tuple[int, int, int],
+        spacing_kji: FloatArray,
+        most: int,
+    ) -> Lattice:
+        """Cover a box of voxels with nearly cubic cells, no smaller than voxels, `most` at most.
+
+        The points are the cells' centres.
+        """
+        first = np.array(start_kji)
+        size = np.array(stop_kji) - first
+        edge = spacing_kji.min()
+        while True:
+            step = np.maximum(edge / spacing_kji, 1.0)
+            count = np.maximum(np.ceil(size / step - 1e-9), 1).astype(int)
+            if count.prod() <= most:
+                break
+            edge *= max((count.prod() / most) ** (1 / 3), 1.01)
+        step = size / count
+        k, j, i = (first + (step - 1) / 2).tolist()
+        dk, dj, di = step.tolist()
+        return cls((i, j, k), (di, dj, dk), (int(count[0]), int(count[1]), int(count[2])))
 
     @property
     def size(self) -> int:

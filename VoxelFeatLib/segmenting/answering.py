@@ -9,6 +9,7 @@ import numpy as np
 from VoxelFeatLib.segmenting.evidence import Evidence
 from VoxelFeatLib.segmenting.extent import Chunk, Extent
 from VoxelFeatLib.segmenting.inference import VolumeInference
+from VoxelFeatLib.segmenting.prediction import predict
 from VoxelFeatLib.segmenting.updating import Correction, Result
 
 _NOWHERE = Extent.whole((0, 0, 0))
@@ -42,8 +43,13 @@ def answer(
     previews = sum(extent.clipped(task.region).size > 0 for extent in visible)
     prediction = np.zeros_like(task.so_far)
     complete = False
-    for chunk in inference.masks(
-        evidence.fit(task.wish), visible=visible, box=task.region, cancelled=stopped
+    for chunk in predict(
+        task.wish,
+        evidence.fit(task.wish),
+        inference,
+        visible=visible,
+        box=task.region,
+        cancelled=stopped,
     ):
         prediction[chunk.extent.slices] = chunk.mask
         complete = chunk.final

@@ -32,6 +32,7 @@ from VoxelFeatLib.field.lattice import Lattice
 from VoxelFeatLib.imaging.aliases import Mask, Triple
 from VoxelFeatLib.segmenting.blocks import BlockBounds
 from VoxelFeatLib.segmenting.extent import Chunk, Extent
+from VoxelFeatLib.segmenting.graph import Graph, graph_of
 from VoxelFeatLib.segmenting.probe import AffineHead
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ _TILE = 16
 _VOXELS_AT_ONCE = 1 << 22
 _POINTS_AT_ONCE = 1 << 18
 _VALUES_AT_ONCE = 1 << 23
+# Nodes of the graphs of the whole volume.
+_NODES = (20_000, 160_000)
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,14 @@ class VolumeInference:
         """Return the same for a field that has changed; what depends on the volume alone stays."""
         other = VolumeInference(field, self.volume, frugality=frugality)
         other._bounds = self._bounds
+        if "graphs" in self.__dict__:
+            other.graphs = self.graphs
         return other
+
+    @cached_property
+    def graphs(self) -> tuple[Graph, ...]:
+        """The whole volume as graphs, coarse to fine; made when first needed."""
+        return tuple(graph_of(self.volume, self.whole, most, self.field.device) for most in _NODES)
 
     def masks(
         self,
@@ -168,6 +178,10 @@ class VolumeInference:
             else:
                 result[part] = _combined(head, self.field.features(points), intensity)
         return result
+
+    def logits_on(self, head: AffineHead, lattice: Lattice, intensity: Array) -> Array:
+        """Evaluate a regular box of positions, (nk, nj, ni), given their intensities in [0, 1]."""
+        return self._smooth_part(head, lattice) + head.intensity_weight * intensity
 
     def mask_at(self, head: Head, ras: npt.ArrayLike) -> Mask:
         """Tell for (N, 3) RAS mm which are in the segment; positions outside the volume are not."""

@@ -19,6 +19,7 @@ from VoxelFeatLib.imaging.aliases import Mask
 from VoxelFeatLib.imaging.masks import bounding_box
 from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.segmenting.components import largest_component
+from VoxelFeatLib.segmenting.extent import Extent
 from VoxelFeatLib.segmenting.projection import principal_axes
 
 COMPACTNESS = 0.01
@@ -71,7 +72,9 @@ def supervoxels(
     box = bounding_box(body)
     if box is None:
         raise InputError("The volume holds nothing but air.")
-    lattice = _lattice(volume, box)
+    extent = Extent.of([part.start for part in box], [part.stop for part in box])
+    spacing = volume.geometry.spacing[::-1]
+    lattice = Lattice.covering(extent.start_kji, extent.stop_kji, spacing, _MOST_POINTS)
     nearest = [_nearest(lattice, axis) for axis in range(3)]
     inside = body[np.ix_(*nearest)]
     image = _principal(volume, field, lattice, inside, np.random.default_rng(seed))
@@ -102,26 +105,6 @@ def air(volume: Volume) -> Mask:
     return largest_component(volume.voxels < _AIR_HU)
 
 
-def _lattice(volume: Volume, box: tuple[slice, slice, slice]) -> Lattice:
-    """Cover a box of voxels with nearly cubic cells, no smaller than voxels."""
-    spacing = volume.geometry.spacing[::-1]
-    size = np.array([part.stop - part.start for part in box])
-    edge = spacing.min()
-    while True:
-        step = np.maximum(edge / spacing, 1.0)
-        count = np.maximum(np.ceil(size / step - 1e-9), 1).astype(int)
-        if count.prod() <= _MOST_POINTS:
-            break
-        edge *= max((count.prod() / _MOST_POINTS) ** (1 / 3), 1.01)
-    step = size / count
-    start = np.array([part.start for part in box]) + (step - 1) / 2
-    return Lattice(
-        (float(start[2]), float(start[1]), float(start[0])),
-        (float(step[2]), float(step[1]), float(step[0])),
-        (int(count[0]), int(count[1]), int(count[2])),
-    )
-
-
 def _nearest(lattice: Lattice, axis: int) -> npt.NDArray[np.int64]:
     """Voxel index of every lattice point along array axis 0 = k, 1 = j, 2 = i."""
     start, step = lattice.start_ijk[2 - axis], lattice.step_ijk[2 - axis]
@@ -147,7 +130,7 @@ def _principal(
     kept = found[np.sort(generator.permutation(len(found))[:_AXES_POINTS])]
     ijk = np.asarray(lattice.start_ijk) + np.asarray(lattice.step_ijk) * kept[:, ::-1]
     positions = torch.as_tensor(volume.geometry.to_ras(ijk), dtype=torch.float32)
-    sample = field.features(positions.to(field.device)).double().cpu().numpy()
+    sample = field.features(positions.to(field.device)).cpu().double().numpy()
     mean, scale = sample.mean(axis=0), np.maximum(sample.std(axis=0), 1e-6)
     standardised = (sample - mean) / scale
     _, axes = principal_axes(standardised, _COMPONENTS)

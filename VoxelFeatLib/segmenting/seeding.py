@@ -1,0 +1,144 @@
+"""What clicks and probe ask of the nodes of a graph."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from VoxelFeatLib.segmenting.graph import Graph
+from VoxelFeatLib.segmenting.walker import Potentials
+
+if TYPE_CHECKING:
+    from VoxelFeatLib.imaging.aliases import FloatArray
+    from VoxelFeatLib.imaging.geometry import Geometry
+    from VoxelFeatLib.segmenting.segment import Wish
+
+Array = npt.NDArray[np.float32]
+
+# The unit of length: this part of the volume's half extent, 3 mm in an abdominal CT.
+_UNIT = 1 / 60
+# How strongly the prior holds a node whose cell is a unit wide.
+_STRENGTH = 0.01
+# A probe with few clicks is too sure: its logits are divided by this. And it is too strict, with
+# the whole volume as negatives: its logits are raised by `_LIFT` over the number of clicks.
+_TEMPERATURE = 3.0
+_LIFT = 1.0
+# Around a click what looks alike belongs with it, in a ball of so many units, up to this contrast.
+_BALL = 3.0
+_ALIKE = 0.1
+
+
+def lift_of(wish: Wish, volume_logits: Array, click_logits: Array) -> float:
+    """Return what is added to the probe's logits.
+
+    Never more than would bring half of the volume half-way to the segment. A probe that takes most
+    of the volume for the segment, which it can with few clicks in unlike parts, is lowered instead:
+    then the clicks lie as far inside as half of the volume lies outside.
+
+    Args:
+        wish: The clicks.
+        volume_logits: Of places all over the volume.
+        click_logits: Of the positive clicks.
+    """
+    if wish.base is not None:
+        return 0.0
+    usual = float(np.median(volume_logits))
+    if usual > 0 and len(click_logits):
+        return -(usual + float(click_logits.min())) / 2
+    clicks = len(wish.positive) + len(wish.negative)
+    return min(_LIFT / max(1, clicks - 1), max(0.0, -usual / 2))
+
+
+def potentials_for(
+    wish: Wish, graph: Graph, logits: Array, geometry: Geometry, start: torch.Tensor | None = None
+) -> Potentials:
+    """Say what a graph's nodes should be, and where.
+
+    Args:
+        wish: The clicks.
+        graph: The nodes.
+        logits: (nk, nj, ni) the probe's, raised by `lift_of`, at the nodes.
+        geometry: The volume's.
+        start: Potentials from outside; kept on those faces of the box inside the volume.
+    """
+    device = graph.contrast.device
+    # With an existing mask the probe has many samples of both kinds.
+    temperature = _TEMPERATURE if wish.base is None else 1.0
+    prior = torch.sigmoid(torch.from_numpy(logits).to(device) / temperature)
+    seeds = torch.from_numpy(_seeds(wish, graph, geometry)).to(device)
+    fixed = seeds >= 0
+    prior = torch.where(fixed, seeds.to(prior.dtype), prior)
+    if start is not None:
+        faces = torch.from_numpy(_inner_faces(graph, geometry)).to(device) & ~fixed
+        prior, fixed = torch.where(faces, start, prior), fixed | faces
+    width = float(np.prod(graph.spacing_kji) ** (1 / 3)) / (_UNIT * geometry.radius)
+    return Potentials(prior, torch.full_like(prior, _STRENGTH * width**2), fixed)
+
+
+def _seeds(wish: Wish, graph: Graph, geometry: Geometry) -> npt.NDArray[np.int8]:
+    """1 inside, 0 outside, -1 where nothing is known; of several clicks the nearest counts."""
+    seeds = np.full(graph.lattice.shape_kji, -1, dtype=np.int8)
+    nearest = np.full(graph.lattice.shape_kji, np.inf, dtype=np.float32)
+    values = graph.contrast.cpu().numpy()
+    reach = _BALL * _UNIT * geometry.radius
+    for positions, label in ((wish.positive, 1), (wish.negative, 0)):
+        for place in node_coordinates(positions, graph, geometry):
+            _plant(seeds, nearest, values, place, label, reach, graph.spacing_kji)
+    return seeds
+
+
+def node_coordinates(positions: npt.ArrayLike, graph: Graph, geometry: Geometry) -> FloatArray:
+    """Return node coordinates k, j, i of RAS positions: (N, 3)."""
+    ras = np.asarray(positions, dtype=np.float64).reshape(-1, 3)
+    ijk = (geometry.to_ijk(ras) - graph.lattice.start_ijk) / graph.lattice.step_ijk
+    return ijk[:, ::-1]
+
+
+def _plant(
+    seeds: npt.NDArray[np.int8],
+    nearest: Array,
+    values: Array,
+    place: FloatArray,
+    label: int,
+    reach: float,
+    spacing_kji: tuple[float, float, float],
+) -> None:
+    """Make the nodes around a click its seeds, in place, where no other click is nearer."""
+    middle = np.rint(place).astype(int)
+    if (middle < 0).any() or (middle >= seeds.shape).any():
+        return  # beyond this box of nodes
+    spans = [int(reach // step) for step in spacing_kji]
+    part = tuple(
+        slice(max(0, m - span), m + span + 1) for m, span in zip(middle, spans, strict=True)
+    )
+    along = [
+        (np.arange(p.start, min(p.stop, n)) - m) * step
+        for p, n, m, step in zip(part, seeds.shape, place, spacing_kji, strict=True)
+    ]
+    distance = np.sqrt(
+        along[0][:, None, None] ** 2 + along[1][:, None] ** 2 + along[2] ** 2
+    ).astype(np.float32)
+    alike = np.abs(values[part] - values[tuple(middle)]) < _ALIKE
+    own = alike & (distance <= reach)
+    own[tuple(m - p.start for m, p in zip(middle, part, strict=True))] = True
+    own &= distance < nearest[part]
+    seeds[part][own] = label
+    nearest[part][own] = distance[own]
+
+
+def _inner_faces(graph: Graph, geometry: Geometry) -> npt.NDArray[np.bool_]:
+    """Nodes on those faces of the box behind which the volume goes on."""
+    faces = np.zeros(graph.lattice.shape_kji, dtype=bool)
+    for axis, size in enumerate(geometry.shape_kji):
+        start = graph.lattice.start_ijk[2 - axis]
+        step = graph.lattice.step_ijk[2 - axis]
+        last = start + step * (graph.lattice.shape_kji[axis] - 1)
+        moved = np.moveaxis(faces, axis, 0)
+        if start - step / 2 > 0:
+            moved[0] = True
+        if last + step / 2 < size - 1:
+            moved[-1] = True
+    return faces
