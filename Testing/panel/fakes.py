@@ -22,16 +22,44 @@ HELLO = {
             "name": "sam2.1-tiny",
             "label": "SAM 2.1 tiny",
             "available": False,
-            "reason": "SAM 2 is not installed.",
+            "reason": "not installed: sam2, hydra-core",
+            "missing": ["sam2", "hydra-core"],
+            "download_bytes": 0,
+            "options": True,
         },
-        {"name": "filters", "label": "Filters", "available": True, "reason": ""},
+        {
+            "name": "filters",
+            "label": "Filters",
+            "available": True,
+            "reason": "",
+            "missing": [],
+            "download_bytes": 0,
+            "options": False,
+        },
     ],
+    "encodings": ["gray", "windows3", "fve1"],
     "presets": [
         {"name": "fast", "summary": "A minute on a processor."},
         {"name": "balanced", "summary": "A minute on a GPU."},
     ],
     "default_device": "cuda:0",
     "default_preset": {"cpu": "fast", "cuda:0": "balanced"},
+}
+# The same with everything installed; one backbone's weights are there, the other's are not.
+EQUIPPED = HELLO | {
+    "backbones": [
+        HELLO["backbones"][1],
+        HELLO["backbones"][0]
+        | {"available": True, "reason": "", "missing": [], "download_bytes": 156_008_466},
+        HELLO["backbones"][0]
+        | {
+            "name": "sam2.1-large",
+            "label": "SAM 2.1 large",
+            "available": True,
+            "reason": "",
+            "missing": [],
+        },
+    ]
 }
 CACHED = [
     {
@@ -100,8 +128,8 @@ class FakeField(Fake):
         self.volume, self.field_path = node, field_path
         self.show(status=field_status.NO_VOLUME if node is None else field_status.NO_FIELD)
 
-    def fit(self, backbone: str, preset: str, device: str, seed: int = 0) -> None:
-        self.note("fit", backbone, preset, device, seed)
+    def fit(self, backbone: str, preset: str, device: str, seed: int = 0, **options: Any) -> None:
+        self.note("fit", backbone, preset, device, seed, *([options] if options else []))
 
     def cancel(self) -> None:
         self.note("cancel")

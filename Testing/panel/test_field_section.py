@@ -57,15 +57,6 @@ def test_the_preset_follows_the_device_until_it_is_chosen(a_person, a_volume):
     assert a_person.field.calls[-1] == ("fit", "filters", "balanced", "cpu", 0)
 
 
-def test_a_backbone_that_is_not_there_says_why(a_person, a_volume):
-    _ready_to_fit(a_person, a_volume())
-    a_person.choose("backboneCombo", "SAM 2.1 tiny (not here)")
-    assert not a_person.ui.fitButton.enabled
-    assert a_person.ui.fitButton.toolTip == "SAM 2 is not installed."
-    a_person.ui.fieldAdvancedGroup.collapsed = False
-    a_person.photograph("advanced")
-
-
 def test_a_running_fit_is_shown_and_cancelled(a_person, a_volume):
     _ready_to_fit(a_person, a_volume())
     ui = a_person.ui

@@ -79,6 +79,15 @@ class QFileDialog:
         raise AssertionError("A test that opens a file dialog has to answer it.")
 
 
+class QInputDialog:
+    """Asks for a text: tests answer by setting what it returns."""
+
+    @staticmethod
+    def getText(_parent: Any, _title: str, _label: str) -> str:
+        """Return what was entered, a bare string in PythonQt; empty when it was cancelled."""
+        raise AssertionError("A test that opens an input dialog has to answer it.")
+
+
 class Qt:
     """The values of namespace Qt that are used."""
 

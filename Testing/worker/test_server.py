@@ -73,6 +73,7 @@ def test_hello_says_what_there_is(a_server: InProcess, a_cache: Path) -> None:
         "label": "Filters (built in)",
         "available": True,
         "reason": "",
+        "missing": [],
         "download_bytes": 0,
         "options": False,
     }

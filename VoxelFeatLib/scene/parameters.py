@@ -17,8 +17,10 @@ class Parameters:
         segmentation: Where the segments are.
         segment_id: The selected segment.
         field_path: File of the field on the worker's machine; "" when it has none.
-        backbone: Of the next fit; "" while the user has not chosen.
-        preset: The same.
+        backbone: Of the next fit, a name or a checkpoint's path; "" while the user has not chosen.
+        encoding: What it sees; "" for its own choice.
+        input_size: Side of the image that it sees, pixels; 0 for its own choice.
+        preset: Of the next fit; "" while the user has not chosen.
         device: The same.
         locality: Whether only parts that a click touches are kept.
         refine_source: The coarse segmentation or labelmap.
@@ -34,6 +36,8 @@ class Parameters:
     segment_id: str
     field_path: str
     backbone: str
+    encoding: str
+    input_size: int = 0
     preset: str
     device: str
     locality: bool = True

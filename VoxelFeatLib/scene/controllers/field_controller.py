@@ -146,8 +146,18 @@ class FieldController:
 
     # ------------------------------------------------------------------ the field
 
-    def fit(self, backbone: str, preset: str, device: str, seed: int = 0) -> None:
-        """Fit a field to the volume, handing it over anew where it has changed."""
+    def fit(
+        self, backbone: str, preset: str, device: str, seed: int = 0, **options: str | int
+    ) -> None:
+        """Fit a field to the volume, handing it over anew where it has changed.
+
+        Args:
+            backbone: Its name, or the path of a checkpoint on the worker's machine.
+            preset: Its name.
+            device: Its name.
+            seed: Decides every random choice.
+            options: Of the backbone, as the request takes them: encoding, input_size, mirror.
+        """
         if self.volume is None:
             self._set(field_status.NO_VOLUME)
             return
@@ -162,6 +172,7 @@ class FieldController:
                     "device": device,
                     "seed": seed,
                     "cache": True,
+                    **options,
                 },
                 on_event=lambda event: self._set(field_status.fitting(event)),
                 on_reply=self._fitted,

@@ -43,7 +43,8 @@ NO_FIELD = FieldStatus("no_field", "No field yet: press Fit.")
 def fitting(event: dict[str, Any]) -> FieldStatus:
     """Return the status that a progress event of a fit tells."""
     usable = bool(event.get("usable"))
-    stage = str(event.get("stage", "")).capitalize() or "Fitting"
+    stage = str(event.get("stage") or "fitting")
+    stage = stage[0].upper() + stage[1:]
     text = f"{stage}. You can click already." if usable else f"{stage}…"
     return FieldStatus(
         "fitting",

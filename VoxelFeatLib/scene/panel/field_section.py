@@ -10,6 +10,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from VoxelFeatLib.scene.panel.backbone_choice import BackboneChoice, choose, chosen, fill
 from VoxelFeatLib.scene.panel.wording import Tone, progress_format, state_line
 
 _TONES: dict[str, Tone] = {
@@ -33,9 +34,20 @@ class FieldSection:
         field: A FieldController.
         link: A WorkerLink, which knows what can be chosen.
         parameters: Returns the parameter node, or None while there is none.
+        local: Returns whether the worker runs on this computer.
+        reconnect: Has the worker started anew.
     """
 
-    def __init__(self, ui: Any, field: Any, link: Any, parameters: Callable[[], Any]) -> None:
+    def __init__(
+        self,
+        ui: Any,
+        field: Any,
+        link: Any,
+        parameters: Callable[[], Any],
+        *,
+        local: Callable[[], bool],
+        reconnect: Callable[[], None],
+    ) -> None:
         self._ui = ui
         self._field = field
         self._link = link
@@ -47,8 +59,15 @@ class FieldSection:
         ui.fitButton.connect("clicked(bool)", self._on_fit)
         ui.openFieldButton.connect("clicked(bool)", self._on_open)
         ui.saveFieldButton.connect("clicked(bool)", self._on_save)
+        self._backbone = BackboneChoice(
+            ui,
+            parameters,
+            lambda: link.hello,
+            local=local,
+            reconnect=reconnect,
+            changed=self._show_status,
+        )
         # `activated` comes from the user only, never from our own filling of the boxes.
-        ui.backboneCombo.connect("activated(int)", self._on_backbone)
         ui.presetCombo.connect("activated(int)", self._on_preset)
         ui.deviceCombo.connect("activated(int)", self._on_device)
         field.changed.connect(self.update)
@@ -110,10 +129,7 @@ class FieldSection:
             return _("Choose a volume first.")
         if status.kind == "unsuitable":
             return str(status.text)
-        for backbone in self._link.hello.get("backbones", []):
-            if backbone["name"] == self._chosen(self._ui.backboneCombo):
-                return "" if backbone["available"] else str(backbone["reason"])
-        return ""
+        return self._backbone.why_not()
 
     def _fill_cached(self) -> None:
         if self._cached == self._field.cached:
@@ -138,34 +154,13 @@ class FieldSection:
         self._hello = dict(hello)
         parameters = self._parameters()
         devices = [(d["name"], d["label"], "") for d in hello.get("devices", [])]
-        self._fill(self._ui.deviceCombo, devices, parameters and parameters.device)
+        fill(self._ui.deviceCombo, devices, parameters and parameters.device)
         if not (parameters and parameters.device):
-            _choose(self._ui.deviceCombo, hello.get("default_device", ""))
-        backbones = [
-            (
-                b["name"],
-                b["label"] if b["available"] else _("{name} (not here)").format(name=b["label"]),
-                b["reason"],
-            )
-            for b in hello.get("backbones", [])
-        ]
-        self._fill(self._ui.backboneCombo, backbones, parameters and parameters.backbone)
-        if not (parameters and parameters.backbone):
-            usable = [b["name"] for b in hello.get("backbones", []) if b["available"]]
-            _choose(self._ui.backboneCombo, usable[0] if usable else "")
+            choose(self._ui.deviceCombo, hello.get("default_device", ""))
+        self._backbone.fill()
         presets = [(p["name"], p["name"], p["summary"]) for p in hello.get("presets", [])]
-        self._fill(self._ui.presetCombo, presets, parameters and parameters.preset)
+        fill(self._ui.presetCombo, presets, parameters and parameters.preset)
         self._follow_device()
-
-    def _fill(self, combo: Any, choices: list[tuple[str, str, str]], chosen: str | None) -> None:
-        combo.clear()
-        for index, (name, label, hint) in enumerate(choices):
-            combo.addItem(label, name)
-            if hint:
-                combo.setItemData(index, hint, qt.Qt.ToolTipRole)
-        combo.enabled = bool(choices)
-        if chosen:
-            _choose(combo, chosen)
 
     def _follow_device(self) -> None:
         """Choose the preset that fits the device, unless the user has chosen one."""
@@ -173,16 +168,9 @@ class FieldSection:
         if parameters and parameters.preset:
             return
         defaults = self._link.hello.get("default_preset", {})
-        _choose(self._ui.presetCombo, defaults.get(self._chosen(self._ui.deviceCombo), ""))
-
-    def _chosen(self, combo: Any) -> str:
-        return str(combo.itemData(combo.currentIndex) or "")
+        choose(self._ui.presetCombo, defaults.get(chosen(self._ui.deviceCombo), ""))
 
     # ------------------------------------------------------------------ the user
-
-    def _on_backbone(self, _index: int) -> None:
-        self._remember("backbone", self._ui.backboneCombo)
-        self._show_status()
 
     def _on_preset(self, _index: int) -> None:
         self._remember("preset", self._ui.presetCombo)
@@ -194,7 +182,7 @@ class FieldSection:
     def _remember(self, name: str, combo: Any) -> None:
         parameters = self._parameters()
         if parameters:
-            setattr(parameters, name, self._chosen(combo))
+            setattr(parameters, name, chosen(combo))
 
     def _on_fit(self) -> None:
         if self._field.status.kind in _BUSY:
@@ -202,9 +190,10 @@ class FieldSection:
             return
         with slicer.util.tryWithErrorDisplay(_("The fit could not be started.")):
             self._field.fit(
-                self._chosen(self._ui.backboneCombo),
-                self._chosen(self._ui.presetCombo),
-                self._chosen(self._ui.deviceCombo),
+                self._backbone.name,
+                chosen(self._ui.presetCombo),
+                chosen(self._ui.deviceCombo),
+                **self._backbone.options(),
             )
 
     def _on_open(self) -> None:
@@ -235,14 +224,8 @@ class FieldSection:
             slicer.util.showStatusMessage(_("The field was saved."), 3000)
 
 
-def _choose(combo: Any, name: str) -> None:
-    index = combo.findData(name) if name else -1
-    if index >= 0:
-        combo.currentIndex = index
-
-
 def _describe(entry: dict[str, Any]) -> str:
-    words = [str(entry.get("backbone") or ""), str(entry.get("preset") or "")]
+    words = [str(entry.get(key) or "") for key in ("backbone", "encoding", "preset")]
     if entry.get("mean_cosine") is not None:
         words.append(_("agreement {value}").format(value=f"{entry['mean_cosine']:.2f}"))
     if entry.get("finished"):

@@ -14,7 +14,7 @@ from VoxelFeatLib.scene.panel.masking_group import segment_editor_node
 from VoxelFeatLib.scene.panel.refine_section import RefineSection
 from VoxelFeatLib.scene.panel.segment_section import SegmentSection
 from VoxelFeatLib.scene.panel.shortcuts import Shortcuts, segment_actions
-from VoxelFeatLib.scene.panel.worker_section import WorkerSection
+from VoxelFeatLib.scene.panel.worker_section import WorkerSection, remote_command
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,14 @@ class Panel:
         self._following = False
         field, segment = controllers.field, controllers.segment
         current = lambda: self._parameters  # noqa: E731
-        self._field_section = FieldSection(ui, field, controllers.link, current)
+        self._field_section = FieldSection(
+            ui,
+            field,
+            controllers.link,
+            current,
+            local=lambda: not remote_command(),
+            reconnect=reconnect,
+        )
         self._segment_section = SegmentSection(ui, segment, field, icon_path)
         self._refine_section = RefineSection(ui, controllers.refine, field, segment, current)
         self._features_section = FeaturesSection(ui, controllers.overlay, field, current)

@@ -9,9 +9,9 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from VoxelFeatLib.errors import Cancelled, VoxelFeatError
+from VoxelFeatLib.errors import VoxelFeatError
 from VoxelFeatLib.scene.application import install
-from VoxelFeatLib.scene.application.pip import InstallError
+from VoxelFeatLib.scene.panel.installing import install_missing
 from VoxelFeatLib.scene.panel.wording import Tone, state_line
 
 SETTING = "VoxelFeat/RemoteCommand"
@@ -157,14 +157,9 @@ class WorkerSection:
         self._ui.installButton.enabled = False
         self._ui.installProgressBar.visible = True
         try:
-            install.install(install.plan(local=not remote_command()), self._tell)
-        except Cancelled:
-            pass
-        except InstallError as error:
-            slicer.util.errorDisplay(str(error), detailedText=error.log)
-        else:
-            self._missing = ""
-            self._reconnect()
+            if install_missing(self._tell, local=not remote_command()):
+                self._missing = ""
+                self._reconnect()
         finally:
             self._ui.installButton.enabled = True
             self._ui.installProgressBar.visible = False

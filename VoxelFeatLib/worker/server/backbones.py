@@ -12,7 +12,7 @@ import torch
 from VoxelFeatLib.backbones.encodings import ENCODINGS
 from VoxelFeatLib.backbones.protocol import Backbone
 from VoxelFeatLib.backbones.registry import BACKBONES, BackboneOptions, create_backbone
-from VoxelFeatLib.backbones.weights.availability import availability
+from VoxelFeatLib.backbones.weights.availability import availability, missing_packages
 from VoxelFeatLib.backbones.weights.catalogue import CATALOGUE, find_weights
 from VoxelFeatLib.backbones.weights.download import DownloadProgress, DownloadSettings
 from VoxelFeatLib.errors import InputError
@@ -41,13 +41,14 @@ def encodings() -> list[str]:
 
 def _described(name: str) -> Message:
     available, reason = availability(name)
-    missing = available and name in CATALOGUE and find_weights(CATALOGUE[name]) is None
+    absent = available and name in CATALOGUE and find_weights(CATALOGUE[name]) is None
     return {
         "name": name,
         "label": _LABELS[name],
         "available": available,
         "reason": reason,
-        "download_bytes": CATALOGUE[name].bytes if missing else 0,
+        "missing": list(missing_packages()) if name in CATALOGUE else [],
+        "download_bytes": CATALOGUE[name].bytes if absent else 0,
         "options": name in CATALOGUE,
     }
 
