@@ -23,11 +23,11 @@ $(PYTHON) cannot make virtual environments. Ask an administrator for the package
 or name another Python: make $(MAKECMDGOALS) PYTHON=/path/to/python3
 endef
 
-.PHONY: help venv demo test screens lint format bench clean
+.PHONY: help venv demo test screens lint format bench bench-gpu clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 19
 
 venv: $(STAMP) ## make .venv with everything installed
 
@@ -69,10 +69,22 @@ format: $(STAMP) ## tidy the code in place
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# A name that starts with _ is a helper, not a benchmark.
-bench: $(STAMP) ## print the tables of benchmarks/
-	@set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script; done
+# Those that need no weights and no GPU, and take minutes; benchmarks/README.md describes all.
+BENCHMARKS := clicks fit scene worker
+
+bench: $(STAMP) ## print the tables of the quick ones of benchmarks/
+	@set -e; for name in $(BENCHMARKS); do \
+	  echo "== benchmarks/$$name.py"; $(BIN)/python benchmarks/$$name.py; \
+	done
+
+# For example: make bench-gpu MINUTES=30, or, without a GPU, MORE="--device cpu --tiny"
+MINUTES ?= 9
+OUTPUT ?= benchmarks/results
+MORE ?=
+
+bench-gpu: $(STAMP) ## measure all that is asked of a CUDA GPU; results go to benchmarks/results/
+	$(BIN)/python benchmarks/gpu.py --output $(OUTPUT) --minutes $(MINUTES) $(MORE)
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo build dist benchmarks/results *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from math import inf
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -89,18 +90,26 @@ class Recipes:
     seed: int = 0
 
     def run(
-        self, title: str, preset: Preset, tell: Callable[[FitProgress], None] = lambda _: None
+        self,
+        title: str,
+        preset: Preset,
+        tell: Callable[[FitProgress], None] = lambda _: None,
+        limit: float = inf,
     ) -> Curve:
-        """Fit to the end; `tell` hears of every piece of work."""
+        """Fit to the end, or until a time is over and there is a field; `tell` hears of it all."""
         backbone, fitter = self._fitter(preset)
         points: list[Point] = []
         due = 0.0
         for progress, seconds in timed(fitter, self.choice):
             tell(progress)
-            if progress.usable and (seconds >= due or progress.stage == "done"):
+            over = seconds > limit or progress.stage == "done"
+            if progress.usable and (seconds >= due or over):
                 quality = self.judge.quality(fitter.field)
                 points.append(Point(seconds, backbone.views, progress.step, quality))
                 due = _GROWTH * seconds
+            if points and over and progress.stage != "done":
+                title = f"{title}, stopped at step {progress.step} of {preset.steps}"
+                break
         parameters = sum(p.numel() for p in fitter.field.parameters())
         return Curve(title, tuple(points), parameters, self._file_bytes(fitter))
 

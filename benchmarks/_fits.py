@@ -44,13 +44,15 @@ _TARGETS: Mapping[tuple[str, str, str], tuple[tuple[int, int, int], int | None, 
 )
 
 
-def targets_of(volume: Volume, choice: Choice, preset: Preset, input_size: int) -> Targets:
+def targets_of(
+    shape_kji: tuple[int, ...], choice: Choice, preset: Preset, input_size: int
+) -> Targets:
     """Return the targets of a case; none where the case has none or the sizes are others."""
     case = _TARGETS.get((choice.device.type, choice.backbone, preset.name))
     if case is None:
         return Targets()
-    shape_kji, size, targets = case
-    same = volume.geometry.shape_kji == shape_kji and size in (None, input_size)
+    shape, size, targets = case
+    same = shape_kji == shape and size in (None, input_size)
     return targets if same else Targets()
 
 
@@ -96,7 +98,8 @@ class MeasuredFit:
     def rows(self, roofline: Roofline | None = None) -> list[Row]:
         """Return times, memory and quality; with a roofline also how close the times are to it."""
         assert self._last is not None  # noqa: S101 - run() came first
-        targets = targets_of(self.volume, self.choice, self.preset, self.backbone.input_size)
+        shape = self.volume.geometry.shape_kji
+        targets = targets_of(shape, self.choice, self.preset, self.backbone.input_size)
         ready, done = self._shares(roofline) if roofline else (None, None)
         finished = self._last.step == self._last.steps
         what = "fit done" if finished else f"fit stopped at {self._last.step} steps"

@@ -10,13 +10,16 @@ import torch
 from VoxelFeatLib.backbones.protocol import Backbone
 from VoxelFeatLib.backbones.slicing import SliceEncoder, SliceRenderer
 from VoxelFeatLib.field.feature_field import FeatureField
-from VoxelFeatLib.fitting.channels import ChannelScaling
+from VoxelFeatLib.fitting.channels import ChannelMeasure, ChannelScaling
 from VoxelFeatLib.fitting.heldout import HeldOut
 from VoxelFeatLib.fitting.presets import Preset
 from VoxelFeatLib.fitting.streams import Stream, generator_for
 from VoxelFeatLib.fitting.views import ViewEncoder
 from VoxelFeatLib.imaging.views import ViewSampler, slicing_axes
 from VoxelFeatLib.imaging.volume import Volume
+
+# Planes on which channels are scaled; a fit takes 8 to 32.
+_PLANES = 32
 
 Quality = Mapping[str, Mapping[str, float]]
 
@@ -25,7 +28,7 @@ class Judge:
     """Held-out cosine and explained variance of any field of a volume.
 
     Each fit measures itself too, with channels scaled by its own statistics. Here all fields are
-    compared with the same cells of the same views, and every channel counts by its variance there.
+    compared with the same cells of the same views, and channels are scaled alike.
 
     Args:
         volume: The volume.
@@ -49,45 +52,43 @@ class Judge:
         seed: int = 0,
     ) -> None:
         sampler = ViewSampler(volume.geometry, slicing_axes(volume.geometry))
-        drawn = [sampler.draw(generator_for(seed, Stream.HELD_OUT, n)) for n in range(views)]
         renderer = SliceRenderer(volume, backbone.encoding, backbone.input_size, device)
         slices = SliceEncoder(renderer, backbone)
+        self._scaling = _scaling(sampler, slices, seed)
         samples = tuple(preset.samples_at(level.stride) for level in backbone.levels)
-        plain = ChannelScaling(
-            *[[torch.full((1,), v, device=device)] * len(samples) for v in (0, 1)]
-        )
-        encoder = ViewEncoder(slices, plain, samples)
-        encoded = [view for one in drawn for view in encoder.encode([one])]
+        encoder = ViewEncoder(slices, self._scaling, samples)
+        encoded = [
+            encoder.encode([sampler.draw(generator_for(seed, Stream.HELD_OUT, n))])[0]
+            for n in range(views)
+        ]
         self._heldout = HeldOut(encoded, samples, generator_for(seed, Stream.HELD_OUT, views))
-        self._scale(cells, np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        for level, targets in enumerate(self._heldout.targets):
+            kept = torch.from_numpy(rng.permutation(len(targets))[:cells]).to(targets.device)
+            self._heldout.targets[level] = targets[kept]
+            self._heldout.positions[level] = self._heldout.positions[level][kept]
 
+    @torch.no_grad()
     def quality(self, field: FeatureField) -> Quality:
         """Return cosine and explained variance by level name."""
         network, predictions = field.network, []
         for level, channels in enumerate(network.channel_slices()):
-            positions = self._heldout.positions[level]
-            with torch.no_grad():
-                parts = [
-                    network.level(p.reshape(-1, 3), level).view(len(p), p.shape[1], -1).mean(1)
-                    for p in positions.split(1024)
-                ]
+            parts = [
+                network.level(p.reshape(-1, 3), level).view(len(p), p.shape[1], -1).mean(1)
+                for p in self._heldout.positions[level].split(1024)
+            ]
             raw = torch.cat(parts) * field.std[channels] + field.mean[channels]
-            predictions.append((raw - self._means[level]) / self._stds[level])
+            predictions.append(self._scaling.standardise(raw, level))
         return self._heldout.compare(network, predictions)
 
-    def _scale(self, cells: int, rng: np.random.Generator) -> None:
-        """Keep some cells, and bring their channels to mean 0 and deviation 1."""
-        heldout = self._heldout
-        self._means, self._stds = [], []
-        for level, every in enumerate(heldout.targets):
-            kept = torch.from_numpy(rng.permutation(len(every))[:cells]).to(every.device)
-            targets = every[kept]
-            mean, std = targets.mean(0), targets.std(0)
-            std = torch.where(std > 1e-3 * std.square().mean().sqrt(), std, 1.0)
-            self._means.append(mean)
-            self._stds.append(std)
-            heldout.targets[level] = (targets - mean) / std
-            heldout.positions[level] = heldout.positions[level][kept]
+
+def _scaling(sampler: ViewSampler, slices: SliceEncoder, seed: int) -> ChannelScaling:
+    """The channels' means and deviations on random planes, as fits measure them, but on more."""
+    measure = ChannelMeasure(sampler, slices)
+    for number in range(_PLANES):
+        for _ in measure.add_plane(0, 1, generator_for(seed, Stream.PLANES, number)):
+            continue
+    return measure.result().scaling
 
 
 def mean_explained(quality: Quality) -> float:

@@ -71,9 +71,14 @@ def show(
     facts = {"title": title, "machine": machine(), "rows": [_facts(row) for row in rows]}
     print(json.dumps(facts))
     if output:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(output) as temporary:
-            temporary.write_text(json.dumps(facts | dict(more or {}), indent=1), encoding="utf-8")
+        write(output, facts | dict(more or {}))
+
+
+def write(path: Path, facts: Mapping[str, Any]) -> None:
+    """Write JSON, with the folders it needs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
 
 def machine() -> dict[str, Any]:

@@ -43,9 +43,9 @@ class Setting:
     channels_last: bool = False
     compiled: bool = False
 
-    def __str__(self) -> str:
-        kind = str(self.precision).removeprefix("torch.") if self.precision else "own precision"
-        parts = [f"batch {self.batch}", kind]
+    def title(self, precision: torch.dtype) -> str:
+        """For a table, with the precision that was used."""
+        parts = [f"batch {self.batch}", str(precision).removeprefix("torch.")]
         parts += ["channels last"] * self.channels_last + ["compiled"] * self.compiled
         return ", ".join(parts)
 
@@ -80,6 +80,7 @@ class EncoderBench:
         self.choice, self.volume, self.roofline = choice, volume, roofline
         self.input_size = 0
         self._rates: dict[Setting, float] = {}
+        self._titles: dict[Setting, str] = {}
 
     def measure(
         self, batches: Sequence[int], *, plain: bool = False, deadline: float = np.inf
@@ -98,7 +99,7 @@ class EncoderBench:
         asked = (self.choice.device.type, self.choice.backbone) == (device, backbone)
         rate = self._rates[best]
         target = least if asked else None
-        rows.append(Row(f"best: {best}", rate, "views/s", target, at_least=True))
+        rows.append(Row(f"best: {self._titles[best]}", rate, "views/s", target, at_least=True))
         rendered = self._rendered(self.choice.make(self.volume), best.batch)
         rows.append(Row("rendered and encoded, own settings", rendered, "views/s"))
         return rows
@@ -119,11 +120,12 @@ class EncoderBench:
             work, encode = self._prepared(setting)
             seconds = median(seconds_of(encode, _REPEATS, self.choice.device, warm_up=2))
         except torch.OutOfMemoryError:
-            return [Row(f"{setting} (not enough memory)", None, "views/s")]
+            return [Row(f"batch {setting.batch}: not enough memory", None, "views/s")]
         self._rates[setting] = setting.batch / seconds
+        self._titles[setting] = setting.title(work.dtype)
         share = self.roofline.share(seconds, work)
         return [
-            Row(str(setting), self._rates[setting], "views/s", roofline=share),
+            Row(self._titles[setting], self._rates[setting], "views/s", roofline=share),
             Row(f"  {memory.where}", memory.gigabytes, "GB"),
         ]
 
