@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from VoxelFeatLib.cli import options
 from VoxelFeatLib.cli.console import print_json, print_table
@@ -69,7 +69,11 @@ def presets(as_json: options.Json = False) -> None:
         print_json({name: jsonable(preset) for name, preset in PRESETS.items()})
         return
     columns = [_flat(jsonable(preset)) for preset in PRESETS.values()]
-    table = Table("", *(column.pop("name") for column in columns))
+    table = Table(Column(no_wrap=True), *(column.pop("name") for column in columns))
+    names = Table.grid(padding=(0, 2))
+    for name, column in zip(PRESETS, columns, strict=True):
+        names.add_row(name, column.pop("summary"))
+    print_table(names)
     for key in columns[0]:
         table.add_row(key, *(_words(column[key]) for column in columns))
     print_table(table)
