@@ -69,7 +69,10 @@ def presets(as_json: options.Json = False) -> None:
         print_json({name: jsonable(preset) for name, preset in PRESETS.items()})
         return
     columns = [_flat(jsonable(preset)) for preset in PRESETS.values()]
-    table = Table(Column(no_wrap=True), *(column.pop("name") for column in columns))
+    table = Table(
+        Column(no_wrap=True),
+        *(Column(column.pop("name"), overflow="fold") for column in columns),
+    )
     names = Table.grid(padding=(0, 2))
     for name, column in zip(PRESETS, columns, strict=True):
         names.add_row(name, column.pop("summary"))
