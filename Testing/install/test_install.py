@@ -232,6 +232,7 @@ def test_testing_mode_waits_for_no_callback(an_installer, a_slicer, a_python, mo
         ("[WinError 5] Access is denied: 'psutil.pyd'", "restart Slicer"),
         ("OSError: [Errno 28] No space left on device", "disk is full"),
         ("ERROR: ResolutionImpossible: for help visit", "log names them"),
+        ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM", "not the package"),
         ("Something quite different", "log says why"),
     ],
 )

@@ -23,6 +23,11 @@ WHEELS_SETTING = "VoxelFeat/WheelsFolder"
 # What pip or the system prints, in lower case, and what to do then.
 _HINTS = (
     (
+        ("do not match the hashes",),
+        "What came is not the package that VoxelFeat was made with: try another network, or remove "
+        "the file from the folder of wheels.",
+    ),
+    (
         ("no space left", "errno 28"),
         "The disk is full: free some space and try again.",
     ),
