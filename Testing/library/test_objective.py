@@ -12,6 +12,7 @@ import torch
 
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.fitting import objective
+from VoxelFeatLib.fitting.heldout import heldout_samples
 from VoxelFeatLib.fitting.objective import (
     CellWindows,
     agreement,
@@ -261,7 +262,12 @@ def test_the_paper_warms_up_linearly_for_ten_epochs_and_ends_at_zero():
 
 @pytest.mark.parametrize(("stride", "samples"), [(2, 2), (4, 2), (8, 2), (14, 2), (16, 4), (32, 4)])
 def test_samples_of_a_stride(stride, samples):
-    assert all(preset.samples_at(stride) == samples for preset in PRESETS.values())
+    assert preset_named("paper").samples_at(stride) == samples
+    # The measure is the same for every preset.
+    assert heldout_samples(stride) == samples
+    grids = [preset for preset in PRESETS.values() if preset.network == "grid"]
+    assert len(grids) > 2
+    assert all(preset.samples_at(stride) == 2 for preset in grids)
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones():

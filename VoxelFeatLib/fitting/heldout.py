@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 
 # Cells compared for every view and level.
 _CELLS = 2048
+# From this stride on a cell is the mean over 4 x 4 positions, below over 2 x 2; whatever a preset
+# trains on, so that presets can be compared.
+_COARSE_STRIDE = 16
+
+
+def heldout_samples(stride: int) -> int:
+    """Return K of a stride: a held-out cell is compared with the mean over K x K positions."""
+    return 4 if stride >= _COARSE_STRIDE else 2
 
 
 class HeldOut:

@@ -11,7 +11,7 @@ import torch
 from VoxelFeatLib.backbones.slicing import SliceEncoder, SliceRenderer
 from VoxelFeatLib.field.grid import GridNetwork
 from VoxelFeatLib.fitting.channels import ChannelMeasure, ChannelScaling
-from VoxelFeatLib.fitting.heldout import HeldOut, UpsamplingBaseline
+from VoxelFeatLib.fitting.heldout import HeldOut, UpsamplingBaseline, heldout_samples
 from VoxelFeatLib.fitting.streams import Stream, generator_for
 from VoxelFeatLib.fitting.views import EncodedView, ViewEncoder
 from VoxelFeatLib.fitting.warm_start import WarmStart, slice_positions
@@ -82,16 +82,18 @@ class Preparation:
     def encode_heldout(self) -> Iterator[int]:
         """Encode the held-out views."""
         self.encoder = ViewEncoder(self._slices, self.scaling, self.samples)
+        samples = tuple(heldout_samples(level.stride) for level in self.backbone.levels)
+        encoder = ViewEncoder(self._slices, self.scaling, samples)
         drawn = [
             self.sampler.draw(generator_for(self.seed, Stream.HELD_OUT, number))
             for number in range(self.preset.heldout_views)
         ]
         views: list[EncodedView] = []
         for part in _groups(drawn, self.preset.batch):
-            views += self.encoder.encode(part)
+            views += encoder.encode(part)
             yield len(part)
         rng = generator_for(self.seed, Stream.HELD_OUT, self.preset.heldout_views)
-        self.heldout = HeldOut(views, self.samples, rng)
+        self.heldout = HeldOut(views, samples, rng)
 
     def first_values(self, network: FieldNetwork) -> Iterator[int]:
         """Encode orthogonal slices: the start of a grid network, and the baseline."""
