@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from _roofline import Roofline, Work
+from _subjects import phantom_of, sizes_of
 from _tables import Row, show
 from _timing import median_ms
 from clicks import slices_through
@@ -25,7 +26,7 @@ from VoxelFeatLib.field.feature_field import FeatureField
 from VoxelFeatLib.field.files import load_field, save_field
 from VoxelFeatLib.fitting.fitter import Fitter
 from VoxelFeatLib.fitting.presets import preset_named
-from VoxelFeatLib.imaging.phantom import Phantom, make_phantom
+from VoxelFeatLib.imaging.phantom import Phantom
 from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.segmenting.clicks import Click
 from VoxelFeatLib.segmenting.extent import Extent
@@ -105,21 +106,30 @@ def main() -> None:
     """Measure on a field file, or on a field after its first steps."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--field", type=Path, help="a field file of the phantom")
-    phantom = make_phantom()
-    worker = Worker()
+    parser.add_argument("--shape", default="512x512x100", help="the phantom's voxels along i, j, k")
+    parser.add_argument("--output", type=Path, help="a JSON file to write")
+    arguments = parser.parse_args()
+    phantom = phantom_of(arguments.shape)
     with tempfile.TemporaryDirectory() as folder:
-        field_file = parser.parse_args().field or Path(folder) / "field.voxelfeat"
+        field_file = arguments.field or Path(folder) / "field.voxelfeat"
         if not field_file.exists():
             keep_first_field(phantom.volume, field_file)
-        field, _ = load_field(field_file, phantom.volume)
-        try:
-            rows = uploads(worker, phantom.volume)
-            worker.call("load_field", {"path": str(field_file), "device": str(field.device)})
-            rows += queries(worker, phantom.volume, field)
-            rows += updates(worker, phantom, field)
-        finally:
-            worker.client.stop()
-    show("The worker process, phantom of 512 x 512 x 100, filters, fast", rows)
+        rows = measure(phantom, field_file)
+    title = f"The worker process, phantom of {sizes_of(phantom.volume)}, filters, fast"
+    show(title, rows, output=arguments.output)
+
+
+def measure(phantom: Phantom, field_file: Path) -> list[Row]:
+    """Start a worker, hand the volume and its field over, ask and click."""
+    worker = Worker()
+    field, _ = load_field(field_file, phantom.volume)
+    try:
+        rows = uploads(worker, phantom.volume)
+        worker.call("load_field", {"path": str(field_file), "device": str(field.device)})
+        rows += queries(worker, phantom.volume, field)
+        return rows + updates(worker, phantom, field)
+    finally:
+        worker.client.stop()
 
 
 def keep_first_field(volume: Volume, path: Path) -> None:

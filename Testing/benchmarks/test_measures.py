@@ -11,6 +11,7 @@ import encoder
 import gpu
 import pytest
 import torch
+import worker
 from _curve_figure import draw
 from _curves import Curve, Point
 from _fits import MeasuredFit, targets_of
@@ -67,6 +68,16 @@ def test_clicks(a_phantom, filters, a_preset, a_roofline):
     values = values_of(clicks.measure(a_phantom, field, a_roofline))
     assert values["voxels equal to brute force"] > 99
     assert all(value > 0 for value in values.values())
+
+
+@pytest.mark.slow
+def test_a_worker(a_phantom, tmp_path):
+    field_file = tmp_path / "field.voxelfeat"
+    worker.keep_first_field(a_phantom.volume, field_file)
+    values = values_of(worker.measure(a_phantom, field_file))
+    assert values["volume upload, its hash included"] > 0
+    assert values["query of a single voxel, round trip"] > 0
+    assert values["click to three visible slices, through the worker (median)"] > 0
 
 
 def test_an_encoder(a_phantom, filters, a_roofline):
