@@ -85,7 +85,7 @@ def click_through(session: Session, structure: Structure, most: int) -> Iterator
     session.add_segment(name, structure.color)
     done = Clicked(structure, np.zeros_like(wanted))
     for _ in range(most):
-        click = next_click(wanted, done.mask, session.volume.geometry)
+        click = next_click(wanted, done.mask, session.volume.geometry, clicked=done.clicks)
         if click is None:
             return
         began = time.perf_counter()
