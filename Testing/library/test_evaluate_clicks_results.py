@@ -12,19 +12,22 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from VoxelFeatLib.backbones.registry import BackboneOptions
 from VoxelFeatLib.cli.app import full_program
 from VoxelFeatLib.errors import Cancelled, InputError, VoxelFeatError
 from VoxelFeatLib.evaluation.clicks import evaluation as evaluations
 from VoxelFeatLib.evaluation.clicks.curves import draw_curves
-from VoxelFeatLib.evaluation.clicks.evaluation import Evaluation, Failure
-from VoxelFeatLib.evaluation.clicks.fields import FieldStore
+from VoxelFeatLib.evaluation.clicks.evaluation import ClickEvaluation
 from VoxelFeatLib.evaluation.clicks.methods.threshold import ThresholdRegion
 from VoxelFeatLib.evaluation.clicks.report import markdown, write_report
-from VoxelFeatLib.evaluation.clicks.results import Result, ResultFiles, padded
+from VoxelFeatLib.evaluation.clicks.results import ClickResult, padded
 from VoxelFeatLib.evaluation.clicks.runs import ClickRun
 from VoxelFeatLib.evaluation.clicks.summary import ALL, Needed, largest_fall, lines, needed
 from VoxelFeatLib.evaluation.clicks.user import Habits
 from VoxelFeatLib.evaluation.datasets import Label, find_cases
+from VoxelFeatLib.evaluation.fields import BackboneChoice, FieldStore
+from VoxelFeatLib.evaluation.results import ResultFiles
+from VoxelFeatLib.evaluation.running import Failure, Target
 from VoxelFeatLib.fitting import presets
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.volume import Volume
@@ -36,7 +39,7 @@ GEOMETRY = Geometry(SHAPE, np.diag([-2.0, -2.0, 3.0, 1.0]))
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def result(method="a", label="liver", dice=(0.5, 0.9), **other) -> Result:
+def result(method="a", label="liver", dice=(0.5, 0.9), **other) -> ClickResult:
     values = {
         "case": "case",
         "hd95_mm": tuple(10.0 * (1 - d) for d in dice),
@@ -44,7 +47,7 @@ def result(method="a", label="liver", dice=(0.5, 0.9), **other) -> Result:
         "start_seconds": 1.0,
         "clicks": ((1.0, 2.0, 3.0, True),) * len(dice),
     }
-    return Result(label=label, method=method, dice=tuple(dice), **{**values, **other})
+    return ClickResult(label=label, method=method, dice=tuple(dice), **{**values, **other})
 
 
 @pytest.fixture
@@ -80,8 +83,8 @@ class Recorded(ThresholdRegion):
         return super().segment(clicks)
 
 
-def evaluation(data: Path, folder: Path, *methods, wanted=(), clicks=3) -> Evaluation:
-    return Evaluation(find_cases(data), wanted, methods, Habits(clicks), folder)
+def evaluation(data: Path, folder: Path, *methods, wanted=(), clicks=3) -> ClickEvaluation:
+    return ClickEvaluation(find_cases(data), wanted, methods, Habits(clicks), folder)
 
 
 # ---------------------------------------------------------------------------- results
@@ -89,7 +92,10 @@ def evaluation(data: Path, folder: Path, *methods, wanted=(), clicks=3) -> Evalu
 
 def test_a_result_takes_the_numbers_of_a_run():
     run = ClickRun([0.0, 1.0], [np.inf, 0.0], [0.1, 0.2], 3.0, [Click((1.0, 2.0, 3.0), False)])
-    made = Result.of(run, "c", "l", "m", GEOMETRY)
+    volume = Volume(np.zeros(SHAPE, dtype=np.int16), GEOMETRY)
+    target = Target("c", "l", volume, np.ones(SHAPE, dtype=bool))
+    made = ClickResult.of(run, target, "m")
+    assert (made.case, made.label, made.method) == ("c", "l", "m")
     # 32 x 24 x 24 mm.
     assert made.hd95_mm == (pytest.approx(np.sqrt(32**2 + 24**2 + 24**2)), 0.0)
     assert made.clicks == ((1.0, 2.0, 3.0, False),)
@@ -102,7 +108,7 @@ def test_a_result_takes_the_numbers_of_a_run():
 
 
 def test_results_are_found_again_only_whole_and_of_the_same_settings(tmp_path):
-    files = ResultFiles(tmp_path / "results")
+    files = ResultFiles(tmp_path / "results", ClickResult)
     path = files.path("case 1/x", Label("left/right lung", 4), "a")
     assert path == tmp_path / "results" / "case_1_x" / "4-left_right_lung" / "a.json"
     assert files.path("..", Label("liver"), "a").parts[-3:] == ("_", "liver", "a.json")
@@ -209,9 +215,8 @@ def test_fields_are_fitted_once_and_kept(tmp_path, a_short_preset):
     told: list[str] = []
     grey = np.random.default_rng(0).normal(0, 100, (8, 24, 24)).astype(np.int16)
     volume = Volume(grey, Geometry(grey.shape, np.eye(4)), "CT", "a / b")
-    store = FieldStore(
-        tmp_path / "fields", "filters", a_short_preset, 0, torch.device("cpu"), tell=told.append
-    )
+    choice = BackboneChoice("filters", BackboneOptions())
+    store = FieldStore(tmp_path / "fields", choice, a_short_preset, 0, tell=told.append)
     fitted = store(volume)
     (path,) = (tmp_path / "fields").iterdir()
     assert path.name == f"a_b-filters-few-0-{volume.sha256()[:12]}.voxelfeat"
@@ -296,7 +301,7 @@ def test_the_tables_say_what_was_measured():
 
 
 def test_the_files_of_a_report(tmp_path):
-    made = Evaluation([], [], [ThresholdRegion()], Habits(3), tmp_path)
+    made = ClickEvaluation([], [], [ThresholdRegion()], Habits(3), tmp_path)
     made.results += [result(), result(label="spleen", dice=(0.25,))]
     write_report(tmp_path, made)
     rows = list(csv.reader((tmp_path / "clicks.csv").read_text("utf-8").splitlines()))

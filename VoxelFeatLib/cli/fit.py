@@ -47,22 +47,9 @@ def fit(
             "no download.",
         ),
     ] = "filters",
-    weights: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Checkpoint to use instead of the backbone's own."),
-    ] = None,
-    input_size: Annotated[
-        int | None,
-        typer.Option(
-            metavar="PIXELS",
-            min=32,
-            help="Side of the image that the backbone sees; 1024 on a GPU and 512 on a CPU.",
-        ),
-    ] = None,
-    encoding: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="What its channels show; see `voxelfeat backbones`."),
-    ] = "",
+    weights: options.Weights = None,
+    input_size: options.InputSize = None,
+    encoding: options.Encoding = "",
     mirror: options.Mirror = "",
     checkpoint: Annotated[
         Path | None,

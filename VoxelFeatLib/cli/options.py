@@ -48,6 +48,22 @@ Device = Annotated[
 Seed = Annotated[
     int, typer.Option(min=0, max=2**63 - 1, help="Same input, seed and device: same result.")
 ]
+Weights = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Checkpoint to use instead of the backbone's own."),
+]
+InputSize = Annotated[
+    int | None,
+    typer.Option(
+        metavar="PIXELS",
+        min=32,
+        help="Side of the image that the backbone sees; 1024 on a GPU and 512 on a CPU.",
+    ),
+]
+Encoding = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="What its channels show; see `voxelfeat backbones`."),
+]
 Mirror = Annotated[
     str,
     typer.Option(

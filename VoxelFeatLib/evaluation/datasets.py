@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -53,8 +53,11 @@ class Label:
     number: int | None = None
 
     def answers(self, wanted: str) -> bool:
-        """Whether a user who typed `wanted`, a number or a name in any case, means this label."""
-        word = wanted.strip().lower()
+        """Whether a user who typed `wanted` means this label.
+
+        That is a number, or a name in any case, or `5=liver`: the number, with a name for it.
+        """
+        word = wanted.partition("=")[0].strip().lower()
         return word == self.name.lower() or (self.number is not None and word == str(self.number))
 
 
@@ -113,12 +116,18 @@ def find_cases(place: str | Path) -> list[Case]:
 def chosen(labels: Sequence[Label], wanted: Sequence[str]) -> list[Label]:
     """Return the labels that a user asked for by number or name, in that order; all for nothing.
 
-    A case may lack some of them.
+    A case may lack some of them. Numbers that come with a name, as in `5=liver`, get it.
     """
     if not wanted:
         return list(labels)
-    picked = [label for word in wanted for label in labels if label.answers(word)]
+    picked = [_named(label, word) for word in wanted for label in labels if label.answers(word)]
     return list(dict.fromkeys(picked))
+
+
+def _named(label: Label, word: str) -> Label:
+    name = word.partition("=")[2].strip()
+    # A label with a file of its own is found by its name.
+    return replace(label, name=name) if name and label.number is not None else label
 
 
 def _case_of(image: Path) -> list[Case]:

@@ -12,9 +12,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from VoxelFeatLib.evaluation.clicks.summary import ALL, Line
-from VoxelFeatLib.evaluation.style import BACKGROUND, FAINT, TEXT, save
+from VoxelFeatLib.evaluation.style import BACKGROUND, FAINT, METHOD_COLORS, TEXT, save
 
-_COLORS = ("#37e06b", "#ff9f40", "#4fb3ff", "#d98cff", "#ffe14f", "#ff6f7d", "#7fe9e0", "#c8c8d0")
 _MARKERS = "osD^v<>P"
 _COLUMNS = 6
 
@@ -30,7 +29,7 @@ def draw_curves(path: str | Path, found: Sequence[Line]) -> None:
         InputError: The file cannot be written.
     """
     methods = list(dict.fromkeys(line.method for line in found))
-    looks = {name: number % len(_COLORS) for number, name in enumerate(methods)}
+    looks = {name: number % len(METHOD_COLORS) for number, name in enumerate(methods)}
     labels = list(dict.fromkeys(line.label for line in found if line.label != ALL))
     labels = labels if len(labels) > 1 else []
     rows = math.ceil(len(labels) / _COLUMNS)
@@ -83,7 +82,7 @@ def _draw(
         ax.plot(
             range(1, len(values) + 1),
             values,
-            color=_COLORS[look],
+            color=METHOD_COLORS[look],
             marker=None if small else _MARKERS[look],
             markersize=5,
             linewidth=1.5 if small else 2.0,

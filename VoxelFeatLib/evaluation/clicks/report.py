@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from VoxelFeatLib.evaluation.clicks.curves import draw_curves
-from VoxelFeatLib.evaluation.clicks.evaluation import Evaluation, Failure
-from VoxelFeatLib.evaluation.clicks.results import Result
+from VoxelFeatLib.evaluation.clicks.evaluation import ClickEvaluation
+from VoxelFeatLib.evaluation.clicks.results import ClickResult
 from VoxelFeatLib.evaluation.clicks.summary import ALL, Line, Needed, lines
 from VoxelFeatLib.evaluation.clicks.user import Habits
-from VoxelFeatLib.imaging.atomic import replacing
+from VoxelFeatLib.evaluation.running import Failure
+from VoxelFeatLib.evaluation.writing import (
+    markdown_failures,
+    markdown_table,
+    write_json,
+    write_rows,
+    write_text,
+)
 
 _SHOWN = (1, 3, 5, 10, 20)
+_COLUMNS = ("case", "label", "method", "click", "dice", "hd95_mm", "seconds")
 
 
-def write_report(folder: Path, evaluation: Evaluation) -> list[Line]:
+def write_report(folder: Path, evaluation: ClickEvaluation) -> list[Line]:
     """Write `clicks.csv`, `summary.json`, `summary.md` and `curves.png`.
 
     Args:
@@ -32,15 +38,15 @@ def write_report(folder: Path, evaluation: Evaluation) -> list[Line]:
         InputError: A file cannot be written.
     """
     found = lines(evaluation.results, evaluation.habits.clicks)
-    _write_table(folder / "clicks.csv", evaluation.results)
+    write_rows(folder / "clicks.csv", _COLUMNS, _rows(evaluation.results))
     summary = {
-        "user": asdict(evaluation.habits),
+        **evaluation.protocol(),
         "methods": {method.name: method.settings for method in evaluation.methods},
         "lines": [line.as_json() for line in found],
         "failures": [asdict(failure) for failure in evaluation.failures],
     }
-    _write_text(folder / "summary.json", json.dumps(summary, indent=1, allow_nan=False))
-    _write_text(folder / "summary.md", markdown(found, evaluation.habits, evaluation.failures))
+    write_json(folder / "summary.json", summary)
+    write_text(folder / "summary.md", markdown(found, evaluation.habits, evaluation.failures))
     draw_curves(folder / "curves.png", found)
     return found
 
@@ -51,19 +57,11 @@ def markdown(found: Sequence[Line], habits: Habits, failures: Sequence[Failure] 
     parts = [
         "# Few-click segmentation",
         _protocol(habits),
-        "\n".join(_table([line for line in found if line.label == ALL], shown, by_label=False)),
+        _table([line for line in found if line.label == ALL], shown, by_label=False),
         "## By label",
-        "\n".join(_table([line for line in found if line.label != ALL], shown, by_label=True)),
+        _table([line for line in found if line.label != ALL], shown, by_label=True),
     ]
-    if failures:
-        parts += ["## What failed", "\n".join(f"- {told(failure)}" for failure in failures)]
-    return "\n\n".join(parts) + "\n"
-
-
-def told(failure: Failure) -> str:
-    """Return a failure as a line of text."""
-    names = ", ".join(n for n in (failure.case, failure.label, failure.method) if n)
-    return f"{names}: {failure.sentence}"
+    return "\n\n".join([*parts, *markdown_failures(failures)]) + "\n"
 
 
 def shown_clicks(clicks: int) -> list[int]:
@@ -98,33 +96,24 @@ def _protocol(habits: Habits) -> str:
     )
 
 
-def _table(found: Sequence[Line], shown: Sequence[int], *, by_label: bool) -> Iterator[str]:
+def _table(found: Sequence[Line], shown: Sequence[int], *, by_label: bool) -> str:
     names = ["label", "method"] if by_label else ["method"]
     numbers = ["targets", *(f"Dice {k}" for k in shown), *(f"HD95 {k}" for k in shown)]
     numbers += ["NoC@85", "NoC@90", "s a click", "fall"]
-    yield f"| {' | '.join(names + numbers)} |"
-    yield f"|{' --- |' * len(names)}{' ---: |' * len(numbers)}"
+    rows = []
     for line in found:
         cells = [line.label, line.method] if by_label else [line.method]
         cells += [str(line.targets), *(f"{line.dice[k - 1]:.3f}" for k in shown)]
         cells += [f"{line.hd95_mm[k - 1]:.1f}" for k in shown]
         cells += [needed_text(line.noc85), needed_text(line.noc90)]
-        cells += [f"{line.seconds:.3g}", f"{line.largest_fall:.3f}"]
-        yield f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
+        rows.append([*cells, f"{line.seconds:.3g}", f"{line.largest_fall:.3f}"])
+    return markdown_table(names, numbers, rows)
 
 
-def _write_table(path: Path, results: Sequence[Result]) -> None:
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["case", "label", "method", "click", "dice", "hd95_mm", "seconds"])
-        for r in results:
-            for k, (dice, hd95, seconds) in enumerate(
-                zip(r.dice, r.hd95_mm, r.seconds, strict=True), start=1
-            ):
-                row = [f"{dice:.5f}", f"{hd95:.3f}", f"{seconds:.4f}"]
-                writer.writerow([r.case, r.label, r.method, k, *row])
-
-
-def _write_text(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+def _rows(results: Sequence[ClickResult]) -> Iterator[list[object]]:
+    for r in results:
+        for k, (dice, hd95, seconds) in enumerate(
+            zip(r.dice, r.hd95_mm, r.seconds, strict=True), start=1
+        ):
+            row = [f"{dice:.5f}", f"{hd95:.3f}", f"{seconds:.4f}"]
+            yield [r.case, r.label, r.method, k, *row]

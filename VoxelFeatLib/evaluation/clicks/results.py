@@ -1,30 +1,20 @@
-"""One file for each target and method, so that a long evaluation goes on where it stopped."""
+"""What is kept of a run."""
 
 from __future__ import annotations
 
-import json
 import math
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.evaluation.clicks.runs import ClickRun
-from VoxelFeatLib.evaluation.datasets import Label
-from VoxelFeatLib.imaging.atomic import replacing
-from VoxelFeatLib.imaging.geometry import Geometry
-
-FORMAT = 1
-
-_UNSAFE = re.compile(r"[^\w.-]+")
+from VoxelFeatLib.evaluation.running import Target
 
 
 @dataclass(frozen=True)
-class Result:
+class ClickResult:
     """What one method got on one target.
 
     Attributes:
@@ -53,12 +43,13 @@ class Result:
             raise InputError(f"The result of {self.method} on {self.label} has no sound numbers.")
 
     @classmethod
-    def of(cls, run: ClickRun, case: str, label: str, method: str, geometry: Geometry) -> Result:
+    def of(cls, run: ClickRun, target: Target, method: str) -> ClickResult:
         """Take the numbers of a run."""
+        geometry = target.volume.geometry
         diagonal = math.hypot(*(np.array(geometry.shape_kji[::-1]) * geometry.spacing))
         return cls(
-            case,
-            label,
+            target.case,
+            target.label,
             method,
             tuple(run.dice),
             tuple(min(value, diagonal) for value in run.hd95_mm),
@@ -68,57 +59,6 @@ class Result:
         )
 
 
-class ResultFiles:
-    """The files of the results, below a folder.
-
-    Args:
-        folder: Made when the first result is written.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def path(self, case: str, label: Label, method: str) -> Path:
-        """Return where a result belongs."""
-        number = "" if label.number is None else f"{label.number}-"
-        return self._folder / _safe(case) / _safe(f"{number}{label.name}") / f"{method}.json"
-
-    def read(self, path: Path, settings: Mapping[str, Any]) -> Result | None:
-        """Return a result; None where it is missing, damaged or of other settings."""
-        try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            if stored["format"] != FORMAT or stored["settings"] != _as_json(settings):
-                return None
-            values: dict[str, Any] = stored["result"]
-            return Result(**{key: _frozen(value) for key, value in values.items()})
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, InputError):
-            return None
-
-    def write(self, path: Path, settings: Mapping[str, Any], result: Result) -> None:
-        """Write a result, whole or not at all.
-
-        Raises:
-            InputError: The folder cannot be written.
-        """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        document = {"format": FORMAT, "settings": settings, "result": asdict(result)}
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(document, indent=1, allow_nan=False), encoding="utf-8")
-
-
 def padded(values: Sequence[float], count: int) -> list[float]:
     """Return a curve of `count` clicks; where the user was content earlier, nothing changes."""
     return [*values, *[values[-1]] * (count - len(values))][:count]
-
-
-def _safe(name: str) -> str:
-    """A name as one part of a path, on any system."""
-    return _UNSAFE.sub("_", name).strip(".") or "_"
-
-
-def _as_json(values: Any) -> Any:
-    return json.loads(json.dumps(values))
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(map(_frozen, value)) if isinstance(value, list) else value

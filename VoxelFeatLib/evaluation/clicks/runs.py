@@ -12,21 +12,14 @@ import numpy as np
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.evaluation.clicks.user import Habits, SimulatedUser
 from VoxelFeatLib.evaluation.metrics import dice, hd95_mm
+from VoxelFeatLib.evaluation.running import Method
 from VoxelFeatLib.imaging.aliases import Mask
 from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.segmenting.clicks import Click
 
 
-class Method(Protocol):
-    """Something that segments by clicks.
-
-    Attributes:
-        name: For the command line and the tables.
-        settings: All numbers that decide its results; results of other settings are not mixed.
-    """
-
-    name: str
-    settings: dict[str, object]
+class ClickMethod(Method, Protocol):
+    """Something that segments by clicks."""
 
     def start(self, volume: Volume) -> None:
         """Begin a new target; what belongs to the volume may be kept from the target before."""
@@ -58,7 +51,9 @@ class ClickRun:
     mask: Mask | None = None
 
 
-def run_case(volume: Volume, target: Mask, method: Method, habits: Habits | int = 20) -> ClickRun:
+def run_case(
+    volume: Volume, target: Mask, method: ClickMethod, habits: Habits | int = 20
+) -> ClickRun:
     """Let a simulated user segment a target.
 
     Args:
@@ -80,7 +75,7 @@ def run_case(volume: Volume, target: Mask, method: Method, habits: Habits | int 
 
 
 def clicking(
-    volume: Volume, target: Mask, method: Method, habits: Habits | int = 20
+    volume: Volume, target: Mask, method: ClickMethod, habits: Habits | int = 20
 ) -> Iterator[ClickRun]:
     """As `run_case`, yielding the same object after each click, with one click more."""
     habits = Habits(habits) if isinstance(habits, int) else habits

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from VoxelFeatLib.evaluation.clicks.results import Result, padded
+from VoxelFeatLib.evaluation.clicks.results import ClickResult, padded
 from VoxelFeatLib.imaging.aliases import FloatArray
 
 ALL = "all"
@@ -64,7 +64,7 @@ class Line:
         return values
 
 
-def lines(results: Sequence[Result], clicks: int) -> list[Line]:
+def lines(results: Sequence[ClickResult], clicks: int) -> list[Line]:
     """Return a line for each method on all labels, then for each label and method.
 
     Args:
@@ -95,7 +95,7 @@ def largest_fall(curve: Sequence[float]) -> float:
     return float(max(0.0, -steps.min())) if len(steps) else 0.0
 
 
-def _line(method: str, label: str, results: Sequence[Result], clicks: int) -> Line:
+def _line(method: str, label: str, results: Sequence[ClickResult], clicks: int) -> Line:
     curves = np.array([padded(result.dice, clicks) for result in results])
     distances = np.array([padded(result.hd95_mm, clicks) for result in results])
     mean = tuple(curves.mean(axis=0).tolist())

@@ -9,13 +9,13 @@ from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.evaluation.clicks.methods.growcut import GrowFromSeeds
 from VoxelFeatLib.evaluation.clicks.methods.randomwalker import RandomWalker
 from VoxelFeatLib.evaluation.clicks.methods.threshold import ThresholdRegion
-from VoxelFeatLib.evaluation.clicks.runs import Method
+from VoxelFeatLib.evaluation.clicks.runs import ClickMethod
 
 OURS = "voxelfeat"
 
 # What needs no field. `growcut` is what a user of Slicer gets, painting with a small brush;
 # `growcut-whole` the filter alone: a voxel for a click, and the whole volume to grow in.
-BASELINES: Mapping[str, Callable[[], Method]] = MappingProxyType(
+BASELINES: Mapping[str, Callable[[], ClickMethod]] = MappingProxyType(
     {
         "growcut": GrowFromSeeds,
         "growcut-whole": lambda: GrowFromSeeds("growcut-whole", seed_mm=0.0, cropped=False),
@@ -25,7 +25,7 @@ BASELINES: Mapping[str, Callable[[], Method]] = MappingProxyType(
 )
 
 
-def methods_named(names: Sequence[str], ours: Callable[[], Method]) -> list[Method]:
+def methods_named(names: Sequence[str], ours: Callable[[], ClickMethod]) -> list[ClickMethod]:
     """Make methods by their names, ours by the given function.
 
     Raises:

@@ -1,0 +1,140 @@
+"""`voxelfeat evaluate clicks`: segmentation by few clicks of a simulated user."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from VoxelFeatLib.cli import evaluating, options
+from VoxelFeatLib.cli.console import print_json, print_table, say
+from VoxelFeatLib.cli.weights import need
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from VoxelFeatLib.evaluation.clicks.evaluation import ClickEvaluation
+    from VoxelFeatLib.evaluation.clicks.summary import Line
+
+_METHODS = "voxelfeat,growcut,randomwalker,threshold"
+
+
+def clicks(
+    data: evaluating.Data,
+    output: evaluating.Output,
+    labels: evaluating.Labels = "",
+    methods: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B,...", help="Of voxelfeat, growcut, growcut-whole, randomwalker, threshold."
+        ),
+    ] = _METHODS,
+    most: Annotated[
+        int, typer.Option("--clicks", min=1, max=1000, help="Most clicks for a target.")
+    ] = 20,
+    negative: Annotated[
+        bool,
+        typer.Option(
+            "--negative/--no-negative",
+            help="Whether one click 6 to 12 mm outside the target comes first, uncounted; growcut "
+            "and randomwalker cannot start without.",
+        ),
+    ] = True,
+    noise: Annotated[
+        float, typer.Option(min=0.0, metavar="MM", help="Standard deviation of a click's place.")
+    ] = 0.0,
+    stroke: Annotated[
+        float,
+        typer.Option(min=0.0, metavar="MM", help="Draw strokes up to this long, not clicks."),
+    ] = 0.0,
+    preset: evaluating.Preset = "auto",
+    backbone: evaluating.Backbone = "filters",
+    weights: options.Weights = None,
+    input_size: options.InputSize = None,
+    encoding: options.Encoding = "",
+    mirror: options.Mirror = "",
+    field: evaluating.Fields = None,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    as_json: options.Json = False,
+) -> None:
+    """Measure segmentation by few clicks of a simulated user.
+
+    **Examples**
+
+    - `voxelfeat evaluate clicks data --labels 1,5,liver --clicks 10 -o results`
+    - `voxelfeat evaluate clicks phantom --labels liver --methods voxelfeat,threshold -o results`
+    """
+    from VoxelFeatLib.evaluation.clicks.user import Habits
+    from VoxelFeatLib.evaluation.datasets import find_cases
+
+    habits = Habits(most, negative=negative, noise_mm=noise, stroke_mm=stroke, seed=seed)
+    cases = find_cases(data)
+    evaluating.make_folder(output)
+
+    # torch loads only now, after everything that can be wrong in the arguments
+    from VoxelFeatLib.backbones.registry import BackboneOptions
+    from VoxelFeatLib.evaluation.clicks.evaluation import ClickEvaluation
+    from VoxelFeatLib.evaluation.clicks.methods.registry import OURS, methods_named
+    from VoxelFeatLib.evaluation.clicks.methods.voxelfeat import VoxelFeat
+    from VoxelFeatLib.evaluation.fields import BackboneChoice, FieldStore
+    from VoxelFeatLib.fitting.devices import default_preset, device_named
+
+    place = device_named(device)
+    names = evaluating.words_of(methods)
+    if OURS in names and weights is None and not field:
+        need(backbone, mirror)
+    watch = evaluating.Watch("Clicking")
+    fields = FieldStore(
+        output / "fields",
+        BackboneChoice(backbone, BackboneOptions(place, encoding, input_size, weights)),
+        default_preset(place) if preset == "auto" else preset,
+        seed,
+        tuple(field or ()),
+        watch.tell,
+    )
+    compared = methods_named(names, lambda: VoxelFeat(fields, fields.settings, seed=seed))
+    wanted = evaluating.words_of(labels)
+    run = ClickEvaluation(cases, wanted, compared, habits, output / "results")
+    watch.run(run)
+    _report(output, run, as_json=as_json)
+
+
+def _report(output: Path, evaluation: ClickEvaluation, *, as_json: bool) -> None:
+    from VoxelFeatLib.evaluation.clicks.report import write_report
+
+    evaluating.tell_outcome(evaluation)
+    lines = write_report(output, evaluation)
+    if as_json:
+        print_json({"output": str(output), "lines": [line.as_json() for line in lines]})
+    else:
+        _print(lines, evaluation.habits.clicks)
+        say(f"Tables and curves are in {output}")
+    evaluating.refuse_failures(evaluation, output)
+
+
+def _print(lines: Sequence[Line], most: int) -> None:
+    from VoxelFeatLib.evaluation.clicks.report import needed_text, shown_clicks
+    from VoxelFeatLib.evaluation.clicks.summary import ALL
+
+    shown = shown_clicks(most)
+    table = Table(
+        title="Dice after so many clicks, mean of all targets",
+        caption="NoC: clicks needed for a Dice of .85 and .90 (targets that never reached it)",
+    )
+    table.add_column("method", no_wrap=True)
+    for title in (*map(str, shown), "NoC@85", "NoC@90", "s/click", "fall"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for line in lines:
+        if line.label == ALL:
+            table.add_row(
+                line.method,
+                *(f"{line.dice[k - 1]:.2f}" for k in shown),
+                needed_text(line.noc85),
+                needed_text(line.noc90),
+                f"{line.seconds:.2f}",
+                f"{line.largest_fall:.2f}",
+            )
+    print_table(table)

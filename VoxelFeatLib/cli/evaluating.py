@@ -1,0 +1,139 @@
+"""What the commands of `voxelfeat evaluate` share: arguments, bar, and what is said at the end."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from VoxelFeatLib.cli.console import Bar, bar, say
+from VoxelFeatLib.errors import Cancelled, InputError
+
+if TYPE_CHECKING:
+    from VoxelFeatLib.evaluation.running import Evaluation, M, R
+
+Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="PATH",
+        help="Folder of pairs a.nii.gz and a_labels.nii.gz, of imagesTr and labelsTr, of "
+        "TotalSegmentator or KiTS; one volume of such a folder; or the word phantom.",
+    ),
+]
+Output = Annotated[
+    Path,
+    typer.Option("--output", "-o", metavar="FOLDER", help="For results; run again to go on there."),
+]
+Labels = Annotated[
+    str,
+    typer.Option(
+        metavar="A,B,...",
+        help="Numbers or names of labels, or such as 5=liver to name a number; all if left out.",
+    ),
+]
+Preset = Annotated[str, typer.Option(metavar="NAME", help="Of the fits; see `voxelfeat presets`.")]
+Backbone = Annotated[
+    str, typer.Option(metavar="NAME", help="Of the fits; see `voxelfeat backbones`.")
+]
+Fields = Annotated[
+    list[Path] | None,
+    typer.Option("--field", metavar="PATH", help="Use this field for its volume; may be repeated."),
+]
+
+
+class Watch:
+    """The bar of an evaluation, which the fits inside it write to as well.
+
+    Args:
+        title: Beside the bar.
+    """
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._bar: Bar | None = None
+        self._fraction = 0.0
+        self._left: float | None = None
+        self._fitting = False
+
+    def run(self, evaluation: Evaluation[M, R]) -> None:
+        """Run to the end.
+
+        Raises:
+            Cancelled: Ctrl-C was pressed.
+        """
+        cases = len(evaluation.cases)
+        measuring = fitting = 0.0
+        last = time.monotonic()
+        try:
+            with bar(self._title) as self._bar:
+                for progress in evaluation:
+                    now = time.monotonic()
+                    if self._fitting:  # once a case, however many its targets
+                        fitting += now - last
+                    else:
+                        measuring += now - last
+                    last, self._fitting, done = now, False, progress.fraction
+                    if done > 0:
+                        begun = min(cases, int(done * cases) + 1)
+                        fits_left = fitting / begun * (cases - begun)
+                        self._left = measuring * (1 - done) / done + fits_left
+                    self._fraction = done
+                    self._show(progress.words)
+        except KeyboardInterrupt:
+            raise Cancelled("Cancelled; the same command goes on where it stopped.") from None
+
+    def tell(self, words: str) -> None:
+        """Show how far a fit is."""
+        self._fitting = True
+        self._show(words)
+
+    def _show(self, words: str) -> None:
+        if self._bar is not None:
+            self._bar.update(self._fraction, 1.0, seconds_left=self._left, detail=words)
+
+
+def tell_outcome(evaluation: Evaluation[M, R]) -> None:
+    """Say what failed, what was left out and what was there already.
+
+    Raises:
+        InputError: There is nothing else to say.
+    """
+    for failure in evaluation.failures:
+        say(f"Failed: {failure}")
+    for sentence in evaluation.left_out:
+        say(f"Left out: {sentence}")
+    if evaluation.reused:
+        say(f"{evaluation.reused} results were there from before; they were kept.")
+    if not evaluation.results:
+        raise InputError("Nothing was measured; see above why.")
+
+
+def refuse_failures(evaluation: Evaluation[M, R], output: Path) -> None:
+    """End with an error where something failed.
+
+    Raises:
+        InputError: Something did.
+    """
+    if evaluation.failures:
+        raise InputError(
+            f"{len(evaluation.failures)} of the measurements failed; the others are in {output}.",
+            "Run the same command again to try only these once more.",
+        )
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder for the results.
+
+    Raises:
+        InputError: There is a file of that name.
+    """
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path} is a file; name a folder for the results.")
+    path.mkdir(parents=True, exist_ok=True)
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words between commas."""
+    return [word.strip() for word in text.split(",") if word.strip()]
