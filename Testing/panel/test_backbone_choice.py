@@ -139,7 +139,7 @@ def test_it_is_installed_after_asking(somebody_without, monkeypatch, the_message
     monkeypatch.setattr(install, "install", succeed)
     somebody_without.click("backboneInstallButton")
     assert told == ["Installing sam2 …"]
-    assert any(call[0] == "use_transport" for call in somebody_without.link.calls)
+    assert somebody_without.link.calls[-1] == ("restart",)
     somebody_without.link.show(hello=EQUIPPED)
     assert not somebody_without.ui.backboneInstallButton.visible
     assert somebody_without.ui.fitButton.enabled
@@ -152,7 +152,7 @@ def test_what_was_installed_since_the_worker_started_needs_only_another_start(
 
     monkeypatch.setattr(install, "plan", lambda **_: [])
     somebody_without.click("backboneInstallButton")
-    assert any(call[0] == "use_transport" for call in somebody_without.link.calls)
+    assert somebody_without.link.calls[-1] == ("restart",)
 
 
 def test_on_a_remote_worker_its_owner_installs(somebody_without):

@@ -24,8 +24,7 @@ WHEELS_SETTING = "VoxelFeat/WheelsFolder"
 _HINTS = (
     (
         ("do not match the hashes",),
-        "What came is not the package that VoxelFeat was made with: try another network, or remove "
-        "the file from the folder of wheels.",
+        "What came is not the package that is expected: remove it from the folder of wheels.",
     ),
     (
         ("no space left", "errno 28"),

@@ -33,7 +33,7 @@ class BackboneChoice:
         parameters: Returns the parameter node, or None while there is none.
         hello: Returns what the worker told of itself.
         local: Returns whether the worker runs on this computer.
-        reconnect: Has the worker started anew, which then finds what was installed.
+        restart: Has the worker started anew, which then finds what was installed.
         changed: Called after the user has chosen.
     """
 
@@ -44,14 +44,14 @@ class BackboneChoice:
         hello: Callable[[], Mapping[str, Any]],
         *,
         local: Callable[[], bool],
-        reconnect: Callable[[], None],
+        restart: Callable[[], None],
         changed: Callable[[], None],
     ) -> None:
         self._ui = ui
         self._parameters = parameters
         self._hello = hello
         self._local = local
-        self._reconnect = reconnect
+        self._restart = restart
         self._changed = changed
         # `activated` comes from the user only, never from our own filling of the boxes.
         ui.backboneCombo.connect("activated(int)", self._on_backbone)
@@ -190,7 +190,7 @@ class BackboneChoice:
         button.enabled = False
         try:
             if install_missing(lambda line: setattr(label, "text", line), local=True, sam2=True):
-                self._reconnect()  # whose `hello` says that nothing is missing now
+                self._restart()  # whose `hello` says that nothing is missing now
         finally:
             button.enabled = True
             self.show()

@@ -35,7 +35,6 @@ class FieldSection:
         link: A WorkerLink, which knows what can be chosen.
         parameters: Returns the parameter node, or None while there is none.
         local: Returns whether the worker runs on this computer.
-        reconnect: Has the worker started anew.
     """
 
     def __init__(
@@ -46,7 +45,6 @@ class FieldSection:
         parameters: Callable[[], Any],
         *,
         local: Callable[[], bool],
-        reconnect: Callable[[], None],
     ) -> None:
         self._ui = ui
         self._field = field
@@ -64,7 +62,7 @@ class FieldSection:
             parameters,
             lambda: link.hello,
             local=local,
-            reconnect=reconnect,
+            restart=link.restart,
             changed=self._show_status,
         )
         # `activated` comes from the user only, never from our own filling of the boxes.

@@ -70,7 +70,6 @@ class Panel:
             controllers.link,
             current,
             local=lambda: not remote_command(),
-            reconnect=reconnect,
         )
         self._segment_section = SegmentSection(ui, segment, field, icon_path)
         self._refine_section = RefineSection(ui, controllers.refine, field, segment, current)
