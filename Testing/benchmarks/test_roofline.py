@@ -51,6 +51,15 @@ def test_attention_is_two_products():
     assert flop_of(lambda: functional.scaled_dot_product_attention(query, key, key)) == 2 * 2 * each
 
 
+def test_the_smallest_encoder_has_the_published_cost():
+    """146 GMAC at 1024 pixels, counted on shapes alone."""
+    pytest.importorskip("sam2")
+    model = pytest.importorskip("VoxelFeatLib.backbones.sam2.model")
+    encoder = model.Encoder(model.ARCHITECTURES["tiny"]).eval().to("meta")
+    image = torch.empty(1, 3, 1024, 1024, device="meta")
+    assert flop_of(lambda: encoder(image)) == pytest.approx(2 * 146e9, rel=0.01)
+
+
 def test_the_larger_time_is_the_floor(a_roofline_of_known_rates):
     roofline = a_roofline_of_known_rates
     moving, computing = Work(flop=10, bytes=300), Work(flop=50, bytes=100)
