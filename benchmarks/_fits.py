@@ -79,6 +79,7 @@ class MeasuredFit:
         self.backbone = CountedBackbone(choice.make(volume))
         self.fitter = Fitter(volume, self.backbone, preset, device=choice.device)
         self._ready = self._mask = self._done = 0.0
+        self._gigabytes = 0.0
         self._views_when_ready = 0
         self._last: FitProgress | None = None
 
@@ -94,6 +95,7 @@ class MeasuredFit:
             if perf_counter() - self._start > self._seconds:
                 break
         self._done = self._clock()
+        self._gigabytes = self._memory.gigabytes  # before a roofline is measured
 
     def rows(self, roofline: Roofline | None = None) -> list[Row]:
         """Return times, memory and quality; with a roofline also how close the times are to it."""
@@ -108,7 +110,7 @@ class MeasuredFit:
             Row("ready for the first click", self._ready or None, "s", targets.ready, ready),
             Row("mask of the first click, whole volume", self._mask or None, "s"),
             Row(what, self._done, "s", targets.done if finished else None, done),
-            Row(memory, self._memory.gigabytes, "GB", targets.memory),
+            Row(memory, self._gigabytes, "GB", targets.memory),
             Row("views encoded", self.backbone.views, ""),
             Row("steps", self._last.step, ""),
             Row("parameters", self._parameters / 1e6, "million"),

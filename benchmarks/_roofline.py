@@ -18,6 +18,8 @@ from _tables import Row
 from _timing import seconds_of
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
+from VoxelFeatLib.backbones.memory import free_memory
+
 # Large enough to leave caches behind and fill the machine.
 _COPY_BYTES = {"cuda": 4 << 30, "cpu": 256 << 20}
 _SIDE = {"cuda": 8192, "cpu": 2048}
@@ -61,7 +63,8 @@ class Roofline:
     def copy_rate(self) -> float:
         """Bytes read and written a second by a large copy, the fastest of some."""
         if self._copy is None:
-            count = self._size(_COPY_BYTES) // 4 // self._scale
+            most = min(self._size(_COPY_BYTES), free_memory(self.device) // 4)
+            count = most // 4 // self._scale
             source = torch.rand(count, device=self.device)
             target = torch.empty_like(source)
             seconds = min(seconds_of(lambda: target.copy_(source), _REPEATS, self.device, 2))

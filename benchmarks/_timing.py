@@ -53,6 +53,7 @@ class PeakMemory:
         self._process = psutil.Process()
         self._peak = 0
         if device.type == "cuda":
+            torch.cuda.init()  # there is nothing to reset before
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(device)
 

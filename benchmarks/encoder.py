@@ -121,12 +121,13 @@ class EncoderBench:
             seconds = median(seconds_of(encode, _REPEATS, self.choice.device, warm_up=2))
         except torch.OutOfMemoryError:
             return [Row(f"batch {setting.batch}: not enough memory", None, "views/s")]
+        gigabytes = memory.gigabytes  # before the roofline's own measures
         self._rates[setting] = setting.batch / seconds
         self._titles[setting] = setting.title(work.dtype)
         share = self.roofline.share(seconds, work)
         return [
             Row(self._titles[setting], self._rates[setting], "views/s", roofline=share),
-            Row(f"  {memory.where}", memory.gigabytes, "GB"),
+            Row(f"  {memory.where}", gigabytes, "GB"),
         ]
 
     def _prepared(self, setting: Setting) -> tuple[Work, Callable[[], object]]:
