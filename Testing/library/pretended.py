@@ -39,6 +39,22 @@ _WAITING = {
 }
 
 
+_PLENTY = 1 << 40
+# What is asked of drivers.
+_DRIVER = (
+    (torch.cuda, "_lazy_init", None),
+    (torch.cuda, "is_bf16_supported", True),
+    (torch.cuda, "mem_get_info", (_PLENTY, _PLENTY)),
+    (torch.cuda, "memory_reserved", 0),
+    (torch.cuda, "memory_allocated", 0),
+    (torch.cuda, "empty_cache", None),
+    (torch.mps, "recommended_max_memory", _PLENTY),
+    (torch.mps, "driver_allocated_memory", 0),
+    (torch.mps, "current_allocated_memory", 0),
+    (torch.mps, "empty_cache", None),
+)
+
+
 class DeviceTensor(torch.Tensor):
     """A tensor on the pretended device; `held` are its values, on the CPU."""
 
@@ -99,7 +115,7 @@ class Pretence(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return True  # the compiler takes seconds to load, and nothing is compiled here
+        return False  # the compiler takes seconds to load, and nothing is compiled here
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
@@ -113,6 +129,8 @@ class Pretence(TorchDispatchMode):
         if func is ATEN._to_copy.default:
             if there and not target:
                 self.waits["to the CPU"] += 1
+            elif target and not there and not kwargs.get("non_blocking"):
+                self.waits["from the CPU"] += 1
             kwargs.pop("non_blocking", None)
         held_args, held_kwargs = _mapped(_held, (args, kwargs))
         result = func(*held_args, **held_kwargs)
@@ -169,6 +187,8 @@ class _Sending(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
+        if func is torch.Tensor.pin_memory:
+            return args[0]
         if func is torch.Tensor.new_tensor:
             kwargs = {"dtype": args[0].dtype, "device": args[0].device} | kwargs
             func, args = torch.tensor, args[1:]
@@ -178,6 +198,8 @@ class _Sending(TorchFunctionMode):
             if len(args) > 1 and isinstance(args[1], torch.Tensor):
                 args = (args[0], args[1].device, args[1].dtype, *args[2:])
             args, kwargs = _mapped(_numbered, (args, kwargs))
+        if func in {torch.Tensor.__getitem__, torch.Tensor.__setitem__}:
+            args = (args[0], _listed(args[1]), *args[2:])
         if func == torch.Tensor.data.__set__ and isinstance(args[0], DeviceTensor):
             args[0].held = args[1].held
         return func(*args, **kwargs)
@@ -187,6 +209,12 @@ def _numbered(value: Any) -> Any:
     if isinstance(value, str | torch.device) and torch.device(value).type != "cpu":
         return torch.device(torch.device(value).type, 0)
     return value
+
+
+def _listed(index: Any) -> Any:
+    if isinstance(index, tuple):
+        return tuple(_listed(part) for part in index)
+    return torch.tensor(index) if isinstance(index, list) else index
 
 
 def _mapped(rule: Callable[[Any], Any], value: Any) -> Any:
@@ -215,13 +243,7 @@ def _held(value: Any) -> Any:
 def pretending(device: str) -> Iterator[Pretence]:
     """Have a device, "cuda" or "mps", that this machine lacks."""
     with contextlib.ExitStack() as stack:
-        for name, found in {
-            "_lazy_init": None,
-            "mem_get_info": (1 << 40, 1 << 40),
-            "memory_reserved": 0,
-            "memory_allocated": 0,
-            "empty_cache": None,
-        }.items():
-            stack.enter_context(mock.patch.object(torch.cuda, name, return_value=found))
+        for module, name, found in _DRIVER:
+            stack.enter_context(mock.patch.object(module, name, return_value=found))
         stack.enter_context(_Sending())
         yield stack.enter_context(Pretence(device))

@@ -20,6 +20,7 @@ def test_it_computes(device):
         assert pretence.waits == {}
         np.testing.assert_array_equal(x.grad.cpu().numpy(), np.array([[12, 20, 28]] * 2))
         assert pretence.waits == {"to the CPU": 1}
+        assert x[:, [2, 0]].tolist() == [[2, 0], [5, 3]]
         assert float(y.detach()) == 2 * (5 + 14 * 2 + 50) + 1
 
 
@@ -91,7 +92,10 @@ def test_waiting_is_counted():
         x.nonzero()
         float(x[0])
         x[torch.arange(2)]
-        assert sum(pretence.waits.values()) == 4
+        torch.ones(2).to("cuda")
+        assert sum(pretence.waits.values()) == 5
+        torch.ones(2).pin_memory().to("cuda", non_blocking=True)
+        assert sum(pretence.waits.values()) == 5
 
 
 def test_modules_move():
