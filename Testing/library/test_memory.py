@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -130,6 +131,36 @@ def test_a_fit_asks_before_it_starts(monkeypatch):
     with pytest.raises(NotEnoughMemoryError):
         Fitter(Volume(voxels, GEOMETRY, "CT"), BACKBONE, FAST)
     assert all(parameter.is_meta for network in made for parameter in network.parameters())
+
+
+@pytest.mark.parametrize(("preset", "limit"), [("balanced", 12e9), ("small-gpu", 6e9)])
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float32])
+def test_presets_keep_to_their_gpus(preset, limit, precision):
+    """The largest encoder at SAM2's own input, on 512 x 512 x 300 voxels, its weights included."""
+    sam2 = pytest.importorskip("VoxelFeatLib.backbones.sam2.backbone").Sam2Backbone
+    parts = SimpleNamespace(precision=precision, architecture="large", input_size=1024)
+    backbone = SimpleNamespace(
+        levels=sam2.levels, input_size=1024, work_bytes=lambda: sam2.work_bytes(parts)
+    )
+    geometry = Geometry((300, 512, 512), np.diag([0.75, 0.75, 1.5, 1.0]))
+    with torch.device("meta"):
+        network = network_for(preset_named(preset), geometry, backbone)
+    weights = 4 * 212_700_000
+    needed = fit_memory(geometry, backbone, network, preset_named(preset)) + weights
+    assert limit / 3 < needed < limit
+
+
+def test_maps_of_a_batch_count_while_they_are_standardised():
+    more = dataclasses.replace(FAST, batch=FAST.batch + 1)
+    numbers = sum(level.channels * level.cells(128) ** 2 for level in BACKBONE.levels)
+    assert needed(more) - needed(FAST) == BACKBONE.work_bytes() + (4 + 2) * numbers
+
+
+@pytest.mark.parametrize(("device", "preset"), [("cpu", "fast"), ("cuda", "small-gpu")])
+def test_a_refusal_names_a_preset_that_needs_less(monkeypatch, device, preset):
+    monkeypatch.setattr(memory, "free_memory", lambda _: 1)
+    with pytest.raises(NotEnoughMemoryError, match=f"the preset “{preset}”"):
+        check_memory(2, torch.device(device))
 
 
 def test_grids_respect_their_bound():

@@ -31,17 +31,19 @@ def fit_memory(
 ) -> int:
     """Return the peak bytes that a fit is expected to need on its device.
 
-    The volume as float32, the network with its gradient (NAdam: and two moments), the held-out
-    views and what the pool keeps of others, the views being encoded, and what a step keeps for its
-    backward pass.
+    The volume as float32, the network with what a step adds to it or its copy for the file (NAdam:
+    gradient, two moments and a copy to work on), the held-out views and what the pool keeps of
+    others, the views being encoded and their maps being standardised, and what a step keeps for
+    its backward pass. The backbone's weights are on the device before a fit asks for memory.
     """
     voxels = _FLOAT * geometry.shape_kji[0] * geometry.shape_kji[1] * geometry.shape_kji[2]
     values = sum(p.numel() for p in network.parameters())
-    copies = 2 if preset.network == "grid" else 4
+    copies = 2 if preset.network == "grid" else 5
     channels = [level.channels for level in backbone.levels]
     views = preset.heldout_views * _view_bytes(backbone, channels)
     views += min(preset.pool, preset.views) * _view_bytes(backbone, _kept_channels(network))
-    work = preset.batch * backbone.work_bytes()
+    maps = sum(n.channels * n.cells(backbone.input_size) ** 2 for n in backbone.levels)
+    work = preset.batch * (backbone.work_bytes() + (_FLOAT + _HALF) * maps)
     kept = _FLOAT * _kept_values(backbone, network, preset)
     return _BASE + voxels + _FLOAT * copies * values + views + work + kept
 
@@ -88,8 +90,9 @@ def check_memory(needed: int, device: torch.device) -> None:
     free = free_memory(device)
     if needed > free:
         place = "on the GPU" if device.type == "cuda" else "in memory"
+        preset = "fast" if device.type == "cpu" else "small-gpu"
         raise NotEnoughMemoryError(
             f"This fit needs about {needed / 1e9:.1f} GB, "
             f"but only {free / 1e9:.1f} GB are free {place}; "
-            "close other programs, crop or resample the volume, or choose the preset “fast”."
+            f"close other programs, crop or resample the volume, or choose the preset “{preset}”."
         )
