@@ -17,6 +17,7 @@ from _curves import Curve, Point
 from _fits import MeasuredFit, targets_of
 from _subjects import Choice, phantom_of
 from _tables import Row, show
+from library.pretended import pretending
 
 from VoxelFeatLib.fitting.presets import preset_named
 
@@ -142,6 +143,26 @@ def test_everything_at_once(tmp_path, filters):
     assert not [row for row in rows if "failed" in row["what"] or "no time" in row["what"]]
     assert (tmp_path / "curves.png").exists()
     assert len(json.loads((tmp_path / "curves.json").read_text())["curves"]) == 2
+
+
+@pytest.mark.slow
+def test_everything_on_a_pretended_gpu(tmp_path, monkeypatch):
+    for name, answer in (
+        ("synchronize", None),
+        ("init", None),
+        ("reset_peak_memory_stats", None),
+        ("max_memory_reserved", 5 * 10**9),
+    ):
+        monkeypatch.setattr(torch.cuda, name, lambda *_, answer=answer: answer)
+    scale = gpu.Scale("filters", 128, "40x40x24", (1,), tiny=True)
+    with pretending("cuda"):
+        gpu.GpuBench(scale, Choice("filters", torch.device("cuda")), tmp_path, 600).run()
+    values = values_of(
+        Row(**{"value": None} | row)
+        for row in json.loads((tmp_path / "everything.json").read_text())["rows"]
+    )
+    assert not [what for what in values if "failed" in what or "no time" in what]
+    assert values["small-gpu: largest GPU memory"] == 5
 
 
 def test_what_there_is_no_time_for_is_left_out(tmp_path, filters):
