@@ -161,7 +161,7 @@ _BALANCED = Preset(
     samples=_GRID_SAMPLES,
     final_rate=0.02,
     planes=16,
-    grid=GridSettings(latents=(16, 24, 64), most_values=256_000_000, slices=256),
+    grid=GridSettings(latents=(16, 24, 64), most_values=256_000_000),
 )
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
