@@ -48,6 +48,11 @@ class BackboneOptions:
 BackboneFactory = Callable[["Volume", BackboneOptions], "Backbone"]
 
 
+def sam2_input_size(device: torch.device) -> int:
+    """Return the input size that SAM2 has on a device unless another is wanted, pixels."""
+    return _SAM2_INPUT_ON_CPU if device.type == "cpu" else _SAM2_INPUT
+
+
 def _filters(volume: Volume, options: BackboneOptions) -> Backbone:
     if options.encoding or options.input_size or options.weights:
         raise InputError(
@@ -68,7 +73,7 @@ def _sam2(name: str, volume: Volume, options: BackboneOptions) -> Backbone:
     from VoxelFeatLib.backbones.sam2.checkpoints import load_checkpoint  # noqa: PLC0415
 
     device = torch.device(options.device)
-    size = _SAM2_INPUT_ON_CPU if device.type == "cpu" else _SAM2_INPUT
+    size = options.input_size or sam2_input_size(device)
     encoding = create_encoding(options.encoding or "gray", volume)
     if name not in CATALOGUE:
         checkpoint = load_checkpoint(Path(name))
@@ -82,7 +87,7 @@ def _sam2(name: str, volume: Volume, options: BackboneOptions) -> Backbone:
                 f"{options.weights} has weights of the size {checkpoint.architecture}: choose the "
                 f"backbone “sam2.1-{checkpoint.architecture}” for them."
             )
-    return Sam2Backbone(checkpoint, encoding, options.input_size or size, device)
+    return Sam2Backbone(checkpoint, encoding, size, device)
 
 
 BACKBONES: Mapping[str, BackboneFactory] = MappingProxyType(

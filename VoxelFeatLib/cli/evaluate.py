@@ -5,12 +5,14 @@ from __future__ import annotations
 import typer
 
 from VoxelFeatLib.cli.evaluate_clicks import clicks
+from VoxelFeatLib.cli.evaluate_refinement import refinement
 
 
 def evaluate_program() -> typer.Typer:
     """Make the commands below `voxelfeat evaluate`."""
     program = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
     program.command()(clicks)
+    program.command()(refinement)
 
     @program.callback()
     def evaluate() -> None:

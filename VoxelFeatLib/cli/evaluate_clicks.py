@@ -75,26 +75,15 @@ def clicks(
     evaluating.make_folder(output)
 
     # torch loads only now, after everything that can be wrong in the arguments
-    from VoxelFeatLib.backbones.registry import BackboneOptions
-    from VoxelFeatLib.evaluation.clicks.evaluation import ClickEvaluation
     from VoxelFeatLib.evaluation.clicks.methods.registry import OURS, methods_named
     from VoxelFeatLib.evaluation.clicks.methods.voxelfeat import VoxelFeat
-    from VoxelFeatLib.evaluation.fields import BackboneChoice, FieldStore
-    from VoxelFeatLib.fitting.devices import default_preset, device_named
 
-    place = device_named(device)
     names = evaluating.words_of(methods)
     if OURS in names and weights is None and not field:
         need(backbone, mirror)
     watch = evaluating.Watch("Clicking")
-    fields = FieldStore(
-        output / "fields",
-        BackboneChoice(backbone, BackboneOptions(place, encoding, input_size, weights)),
-        default_preset(place) if preset == "auto" else preset,
-        seed,
-        tuple(field or ()),
-        watch.tell,
-    )
+    choice = evaluating.choice(backbone, device, encoding, input_size, weights)
+    fields = evaluating.field_store(output, choice, preset, seed, field, watch)
     compared = methods_named(names, lambda: VoxelFeat(fields, fields.settings, seed=seed))
     wanted = evaluating.words_of(labels)
     run = ClickEvaluation(cases, wanted, compared, habits, output / "results")

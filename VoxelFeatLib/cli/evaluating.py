@@ -12,6 +12,7 @@ from VoxelFeatLib.cli.console import Bar, bar, say
 from VoxelFeatLib.errors import Cancelled, InputError
 
 if TYPE_CHECKING:
+    from VoxelFeatLib.evaluation.fields import BackboneChoice, FieldStore
     from VoxelFeatLib.evaluation.running import Evaluation, M, R
 
 Data = Annotated[
@@ -121,6 +122,39 @@ def refuse_failures(evaluation: Evaluation[M, R], output: Path) -> None:
             f"{len(evaluation.failures)} of the measurements failed; the others are in {output}.",
             "Run the same command again to try only these once more.",
         )
+
+
+def choice(
+    backbone: str,
+    device: str,
+    encoding: str,
+    input_size: int | None,
+    weights: Path | None,
+) -> BackboneChoice:
+    """Put together what a user chose of the backbone."""
+    from VoxelFeatLib.backbones.registry import BackboneOptions
+    from VoxelFeatLib.evaluation.fields import BackboneChoice
+    from VoxelFeatLib.fitting.devices import device_named
+
+    place = device_named(device)
+    return BackboneChoice(backbone, BackboneOptions(place, encoding, input_size, weights))
+
+
+def field_store(
+    output: Path,
+    backbone: BackboneChoice,
+    preset: str,
+    seed: int,
+    given: list[Path] | None,
+    watch: Watch,
+) -> FieldStore:
+    """Keep fields in a folder of the output; `auto` is the device's preset."""
+    from VoxelFeatLib.evaluation.fields import FieldStore
+    from VoxelFeatLib.fitting.devices import default_preset
+
+    name = default_preset(backbone.device) if preset == "auto" else preset
+    folder = output / "fields"
+    return FieldStore(folder, backbone, name, seed, tuple(given or ()), watch.tell)
 
 
 def make_folder(path: Path) -> None:

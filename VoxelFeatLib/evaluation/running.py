@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -12,7 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 
 import VoxelFeatLib
-from VoxelFeatLib.errors import Cancelled, VoxelFeatError
+from VoxelFeatLib.errors import Cancelled, InputError, VoxelFeatError
 from VoxelFeatLib.evaluation.datasets import Case, Label, OpenCase, chosen
 from VoxelFeatLib.evaluation.results import MethodResult, ResultFiles
 from VoxelFeatLib.imaging.aliases import Mask
@@ -29,6 +29,20 @@ class Method(Protocol):
 
     name: str
     settings: dict[str, object]
+
+
+def check_names(names: Sequence[str], known: Collection[str]) -> None:
+    """Check the names of methods that a user typed.
+
+    Raises:
+        InputError: None, an unknown one, or one twice.
+    """
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        word = f'"{unknown[0]}"' if unknown else "nothing"
+        raise InputError(f"There is no method {word}; choose of: {', '.join(known)}.")
+    if len(set(names)) < len(names):
+        raise InputError("Name every method once.")
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from VoxelFeatLib.backbones.sam2.checkpoints import Checkpoint
 
 _VERSION = 1
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# Of the photographs that SAM2 was trained on.
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # The coarsest of the encoder's four maps.
-_STRIDE = 32
+STRIDE = 32
 _CHANNELS = 3
 # Tensors alive at once while one view is encoded, bytes per input pixel and channel of the first
 # stage, in whose MLP they peak: counted on a CPU, the same for all sizes of encoder and input.
@@ -65,9 +66,9 @@ class Sam2Backbone:
         device: torch.device,
         precision: torch.dtype | None = None,
     ) -> None:
-        if input_size < _STRIDE or input_size % _STRIDE:
+        if input_size < STRIDE or input_size % STRIDE:
             raise InputError(
-                f"SAM2 takes input sizes that are multiples of {_STRIDE}, not {input_size}."
+                f"SAM2 takes input sizes that are multiples of {STRIDE}, not {input_size}."
             )
         if encoding.channels != _CHANNELS:
             raise InputError(
@@ -87,8 +88,8 @@ class Sam2Backbone:
         )
         self._device = device
         self._encoder = checkpoint.encoder.to(device)
-        self._mean = torch.tensor(_MEAN, device=device).view(-1, 1, 1)
-        self._std = torch.tensor(_STD, device=device).view(-1, 1, 1)
+        self._mean = torch.tensor(MEAN, device=device).view(-1, 1, 1)
+        self._std = torch.tensor(STD, device=device).view(-1, 1, 1)
 
     def work_bytes(self) -> int:
         """Return the memory that one view needs on the device while it is encoded."""

@@ -25,6 +25,7 @@ _CONTAINERS = ("model", "state_dict")
 _FIRST = "image_encoder.trunk.patch_embed.proj.weight"
 _BLOCK = re.compile(r"image_encoder\.trunk\.blocks\.(\d+)\.")
 _DECODER = "sam_mask_decoder."
+_NO_ENCODER = "it has no weights of SAM2's image encoder"
 _SHAPED = "Choose a checkpoint of SAM2 or SAM2.1, such as its authors' or one fine-tuned from it."
 
 
@@ -70,8 +71,8 @@ def load_checkpoint(path: Path, official: OfficialWeights | None = None) -> Chec
             f"{path} is not the official {official.file} (its SHA-256 differs): remove it, and it "
             "is downloaded again; a checkpoint of your own is chosen by its path."
         )
-    weights = _encoder_weights(_read(path), path)
-    architecture = _architecture_of(weights, path)
+    weights = _encoder_weights(read_weights(path), path)
+    architecture = architecture_of(weights, path)
     encoder = _made(architecture, weights, path)
     return Checkpoint(_name_of(path, sha256), architecture.name, sha256, encoder)
 
@@ -86,8 +87,12 @@ def _name_of(path: Path, sha256: str) -> str:
     return f"{path.stem}-{sha256[:8]}" if path.stem in CATALOGUE else path.stem
 
 
-def _read(path: Path) -> Mapping[str, Any]:
-    """Return what a file has; WeightsError where it has no dict of weights."""
+def read_weights(path: Path) -> Mapping[str, Any]:
+    """Return all weights of a checkpoint by their names there; no code in it is run.
+
+    Raises:
+        WeightsError: It has no dict of weights.
+    """
     try:
         if path.suffix.lower() == ".safetensors":
             return load_file(path)
@@ -134,7 +139,7 @@ def _encoder_weights(content: Mapping[str, Any], path: Path) -> dict[str, torch.
     """Return the encoder's weights by the names that they have in `Encoder`, as float32."""
     first = next((str(key) for key in content if str(key).endswith(_FIRST)), None)
     if first is None:
-        raise _foreign(path, "it has no weights of SAM2's image encoder")
+        raise _foreign(path, _NO_ENCODER)
     prefix = first.removesuffix(_FIRST)
     wanted = (f"{prefix}image_encoder.", f"{prefix}{_DECODER}conv_s")
     weights = {}
@@ -152,8 +157,14 @@ def _encoder_weights(content: Mapping[str, Any], path: Path) -> dict[str, torch.
     return weights
 
 
-def _architecture_of(weights: Mapping[str, torch.Tensor], path: Path) -> Architecture:
-    """Recognise a size by its first channels and its number of blocks."""
+def architecture_of(weights: Mapping[str, torch.Tensor], path: Path) -> Architecture:
+    """Recognise a size by its first channels and its number of blocks.
+
+    Raises:
+        WeightsError: No size has so many, or these are not SAM2's weights.
+    """
+    if _FIRST not in weights:
+        raise _foreign(path, _NO_ENCODER)
     channels = weights[_FIRST].shape[0]
     blocks = 1 + max((int(m[1]) for key in weights if (m := _BLOCK.match(key))), default=-1)
     for architecture in ARCHITECTURES.values():

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
-from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.evaluation.clicks.methods.growcut import GrowFromSeeds
 from VoxelFeatLib.evaluation.clicks.methods.randomwalker import RandomWalker
 from VoxelFeatLib.evaluation.clicks.methods.threshold import ThresholdRegion
 from VoxelFeatLib.evaluation.clicks.runs import ClickMethod
+from VoxelFeatLib.evaluation.running import check_names
 
 OURS = "voxelfeat"
 
@@ -32,10 +32,5 @@ def methods_named(names: Sequence[str], ours: Callable[[], ClickMethod]) -> list
         InputError: An unknown name, or one twice; or a method's package is not installed.
     """
     makers = {OURS: ours, **BASELINES}
-    unknown = [name for name in names if name not in makers]
-    if unknown or not names:
-        word = f'"{unknown[0]}"' if unknown else "nothing"
-        raise InputError(f"There is no method {word}; choose of: {', '.join(makers)}.")
-    if len(set(names)) < len(names):
-        raise InputError("Name every method once.")
+    check_names(names, makers)
     return [makers[name]() for name in names]
