@@ -12,8 +12,6 @@ from VoxelFeatLib.segmenting.inference import VolumeInference
 from VoxelFeatLib.segmenting.prediction import predict
 from VoxelFeatLib.segmenting.updating import Correction, Result
 
-_NOWHERE = Extent.whole((0, 0, 0))
-
 
 def answer(
     task: Correction,
@@ -32,8 +30,8 @@ def answer(
         stopped: Asked between pieces of work; True ends the generator.
 
     Yields:
-        First previews of the visible parts, corrected by what can be seen in each alone; then
-        chunks of no voxels while the rest is worked out.
+        Previews of the visible parts, corrected by what can be seen in each alone; before, between
+        and after them chunks of no voxels while the rest is worked out.
 
     Returns:
         The new result; None when stopped before the end.
@@ -55,10 +53,9 @@ def answer(
         complete = chunk.final
         if stopped():
             return None
-        if previews > 0:
+        if previews > 0 and chunk.extent.size:
             yield task.preview(chunk)
+            previews -= 1
         elif not complete:
-            nothing = np.zeros((0, 0, 0), dtype=bool)
-            yield Chunk(_NOWHERE, nothing, final=False, fraction=chunk.fraction)
-        previews -= 1
+            yield Chunk.pause(chunk.fraction)
     return task.finish(prediction) if complete and not stopped() else None

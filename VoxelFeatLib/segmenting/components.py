@@ -70,14 +70,20 @@ def component_near(labels: Labels, point_kji: npt.ArrayLike, margin: int = TOUCH
 def touched_components(mask: Mask, points_kji: npt.ArrayLike, margin: int = TOUCH_MARGIN) -> Mask:
     """Keep of a (K, J, I) mask the components that at least one of (N, 3) voxels touches."""
     result = np.zeros(mask.shape, dtype=bool)
-    points = as_points(points_kji)
+    points = np.unique(as_points(points_kji), axis=0)
     box = bounding_box(mask) if len(points) else None
     if box is None:
         return result
     labels, count = label_components(mask[box])
     start = np.array([part.start for part in box])
     chosen = np.zeros(count + 1, dtype=bool)
-    chosen[[component_near(labels, point, margin) for point in points - start]] = True
+    # Most points lie on a component, and a scribble has thousands.
+    points = points - start
+    inside = ((points >= 0) & (points < labels.shape)).all(axis=1)
+    under = np.zeros(len(points), dtype=labels.dtype)
+    under[inside] = labels[tuple(points[inside].T)]
+    chosen[under] = True
+    chosen[[component_near(labels, point, margin) for point in points[under == 0]]] = True
     chosen[0] = False
     if chosen.any():
         result[box] = chosen[labels]

@@ -9,7 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from VoxelFeatLib.imaging.aliases import Mask
-from VoxelFeatLib.segmenting.components import as_points, overlapping_components, touched_components
+from VoxelFeatLib.imaging.masks import bounding_box
+from VoxelFeatLib.segmenting.components import (
+    Points,
+    as_points,
+    overlapping_components,
+    touched_components,
+)
 
 
 def correct(
@@ -38,6 +44,26 @@ def correct(
         (K, J, I) a new mask.
     """
     positive, negative = as_points(positive_kji), as_points(negative_kji)
+    result = np.zeros_like(so_far)
+    boxes = [box for box in map(bounding_box, (so_far, prediction)) if box is not None]
+    if not boxes:
+        return result
+    # Nothing is set outside, before or after: large volumes are mostly that.
+    part = tuple(
+        slice(min(s.start for s in along), max(s.stop for s in along))
+        for along in zip(*boxes, strict=True)
+    )
+    start = [along.start for along in part]
+    known = None if predicted is None else predicted[part]
+    result[part] = _corrected(
+        so_far[part], prediction[part], positive - start, negative - start, known
+    )
+    return result
+
+
+def _corrected(
+    so_far: Mask, prediction: Mask, positive: Points, negative: Points, predicted: Mask | None
+) -> Mask:
     added = prediction
     if not _any_at(so_far, np.concatenate([positive, negative])):
         added = prediction & ~so_far

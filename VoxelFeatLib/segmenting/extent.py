@@ -94,6 +94,11 @@ class Chunk:
     final: bool
     fraction: float = 0.0
 
+    @classmethod
+    def pause(cls, fraction: float = 0.0) -> Chunk:
+        """Say nothing of any voxel: a moment for the caller to look after other things."""
+        return cls(Extent.whole((0, 0, 0)), np.zeros((0, 0, 0), dtype=bool), False, fraction)
+
 
 def box_of_ras(corners_ras: npt.ArrayLike, geometry: Geometry) -> Extent:
     """Return the voxels whose centres lie in the index box around a box in RAS.

@@ -5,6 +5,7 @@ Source of the weights: Grady, Random walks for image segmentation, IEEE TPAMI 28
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -27,6 +28,8 @@ Array = npt.NDArray[np.float32]
 SHARPNESS = 300.0
 # Even the strongest edge lets a little through, so that the equations stay well conditioned.
 _LEAST_WEIGHT = 1e-4
+# Voxels pooled between two pauses.
+_VOXELS_AT_ONCE = 1 << 24
 # Outside the soft-tissue window HU count a quarter: lung, bone and air differ by hundreds.
 _OUTER_SLOPE = 0.25
 
@@ -48,6 +51,11 @@ class Graph:
     spacing_kji: tuple[float, float, float]
 
     @cached_property
+    def seen(self) -> Array:
+        """The contrast as an array in this process' own memory."""
+        return np.asarray(self.contrast.cpu().numpy())
+
+    @cached_property
     def weights(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Weights of the edges along k, j and i; one less than nodes along that axis.
 
@@ -67,17 +75,31 @@ class Graph:
         """(nk, nj, ni) sum of the weights of each node's edges."""
         total = torch.zeros_like(self.contrast)
         for axis, weights in enumerate(self.weights):
-            count = weights.shape[axis]
-            total.narrow(axis, 0, count).add_(weights)
-            total.narrow(axis, 1, count).add_(weights)
+            lower(total, axis).add_(weights)
+            upper(total, axis).add_(weights)
         return total
 
 
-def graph_of(volume: Volume, extent: Extent, most: int, device: torch.device) -> Graph:
-    """Make the graph of a box of a volume, of at most `most` nodes, none smaller than a voxel."""
+def lower(values: torch.Tensor, axis: int) -> torch.Tensor:
+    """Return a view of the values at the lower ends of the edges along an axis."""
+    return values.narrow(axis, 0, values.shape[axis] - 1)
+
+
+def upper(values: torch.Tensor, axis: int) -> torch.Tensor:
+    """Return a view of the values at the upper ends of the edges along an axis."""
+    return values.narrow(axis, 1, values.shape[axis] - 1)
+
+
+def graph_of(
+    volume: Volume, extent: Extent, most: int, device: torch.device
+) -> Generator[None, None, Graph]:
+    """Make the graph of a box of a volume, of at most `most` nodes, none smaller than a voxel.
+
+    Pauses between parts of a large volume.
+    """
     spacing = volume.geometry.spacing[::-1]
     lattice = Lattice.covering(extent.start_kji, extent.stop_kji, spacing, most)
-    values = _pooled(volume.voxels[extent.slices], lattice.shape_kji)
+    values = yield from _pooled(volume.voxels[extent.slices], lattice.shape_kji)
     k, j, i = (float(s * d) for s, d in zip(lattice.step_ijk[::-1], spacing, strict=True))
     return Graph(
         lattice,
@@ -101,15 +123,22 @@ def contrast(volume: Volume, values: npt.ArrayLike) -> Array:
     return np.asarray(inner + _OUTER_SLOPE * (scaled - inner), dtype=np.float32)
 
 
-def _pooled(voxels: npt.NDArray[np.generic], shape_kji: tuple[int, int, int]) -> Array:
+def _pooled(
+    voxels: npt.NDArray[np.generic], shape_kji: tuple[int, int, int]
+) -> Generator[None, None, Array]:
     """Mean voxel of each cell; cells that share voxels where their number does not divide."""
     if voxels.shape == shape_kji:
-        return np.asarray(voxels, dtype=np.float32)
+        return voxels.astype(np.float32)
     size, count = voxels.shape[0], shape_kji[0]
     result = np.empty(shape_kji, dtype=np.float32)
+    looked_at = 0
     for k in range(count):
         # Slab by slab, so that no second copy of a large volume is made.
-        slab = voxels[k * size // count : -(-(k + 1) * size // count)].mean(0, dtype=np.float32)
-        plane = functional.adaptive_avg_pool2d(torch.from_numpy(slab)[None], shape_kji[1:])
-        result[k] = plane[0].numpy()
+        slab = voxels[k * size // count : -(-(k + 1) * size // count)]
+        plane = torch.from_numpy(slab.mean(0, dtype=np.float32))
+        result[k] = functional.adaptive_avg_pool2d(plane[None], shape_kji[1:])[0].numpy()
+        looked_at += slab.size
+        if looked_at >= _VOXELS_AT_ONCE:
+            looked_at = 0
+            yield
     return result

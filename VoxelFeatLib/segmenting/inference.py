@@ -50,8 +50,6 @@ _TILE = 16
 _VOXELS_AT_ONCE = 1 << 22
 _POINTS_AT_ONCE = 1 << 18
 _VALUES_AT_ONCE = 1 << 23
-# Nodes of the graphs of the whole volume.
-_NODES = (20_000, 160_000)
 
 
 @dataclass(frozen=True)
@@ -90,19 +88,22 @@ class VolumeInference:
         # Blocks are about cubes: fewer voxels along the axis of thick slices.
         k, j, i = (max(1, round(_BLOCK * float(spacing.min() / step))) for step in spacing)
         self.block_kji: Triple = (k, j, i)
+        self._graphs: dict[tuple[int, torch.device], Graph] = {}
 
     def renewed(self, field: FeatureField, *, frugality: int = 1) -> VolumeInference:
         """Return the same for a field that has changed; what depends on the volume alone stays."""
         other = VolumeInference(field, self.volume, frugality=frugality)
-        other._bounds = self._bounds
-        if "graphs" in self.__dict__:
-            other.graphs = self.graphs
+        if "_bounds" in self.__dict__:
+            other._bounds = self._bounds
+        other._graphs = self._graphs
         return other
 
-    @cached_property
-    def graphs(self) -> tuple[Graph, ...]:
-        """The whole volume as graphs, coarse to fine; made when first needed."""
-        return tuple(graph_of(self.volume, self.whole, most, self.field.device) for most in _NODES)
+    def graph(self, most: int) -> Generator[None, None, Graph]:
+        """The whole volume as a graph of at most so many nodes; made once a device."""
+        key = (most, self.field.device)
+        if key not in self._graphs:
+            self._graphs[key] = yield from graph_of(self.volume, self.whole, *key)
+        return self._graphs[key]
 
     def masks(
         self,

@@ -8,7 +8,7 @@ on a finer one of the box around the segment.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,14 +30,15 @@ if TYPE_CHECKING:
     from VoxelFeatLib.segmenting.probe import AffineHead
     from VoxelFeatLib.segmenting.segment import Wish
 
-# Nodes of the graph of the box around the segment.
+# Nodes of the graphs of the whole volume, and of that of the box around the segment.
+_NODES = (20_000, 160_000)
 _NODES_OF_BOX = 400_000
 # The box reaches so many coarse nodes beyond the segment.
 _MARGIN = 4
 # A finer graph is worth its time when its nodes are this much closer.
 _FINER = 0.9
-# Voxels between two looks at ``cancelled``.
-_VOXELS_AT_ONCE = 1 << 22
+# Voxels told at once.
+_VOXELS_AT_ONCE = 1 << 20
 
 
 def predict(
@@ -51,6 +52,9 @@ def predict(
 ) -> Iterator[Chunk]:
     """Predict the visible extents, from the coarse graphs; then the whole box.
 
+    Chunks of no voxels come in between, while equations are solved: each piece of work takes some
+    tens of milliseconds at most.
+
     Args:
         wish: The clicks, and the existing mask where there is one.
         head: The probe fitted to them.
@@ -62,22 +66,25 @@ def predict(
     box = inference.whole if box is None else box.clipped(inference.whole)
     if not box.size:
         return
-    walk = _Walk(wish, head, inference)
-    for graph in inference.graphs:
-        if cancelled():
+    chunks = _chunks(_Walk(wish, head, inference), box, visible)
+    while not cancelled():
+        chunk = next(chunks, None)
+        if chunk is None:
             return
-        walk.solve(graph)
-    for extent in visible:
-        shown = extent.clipped(box)
+        yield chunk
+
+
+def _chunks(walk: _Walk, box: Extent, visible: Sequence[Extent]) -> Iterator[Chunk]:
+    for most in _NODES:
+        for _ in walk.solve(most):
+            yield Chunk.pause()
+    for shown in (extent.clipped(box) for extent in visible):
         if shown.size:
             yield Chunk(shown, walk.mask(shown), final=False)
-            if cancelled():
-                return
-    walk.solve_closer()
+    for _ in walk.solve_closer():
+        yield Chunk.pause()
     pieces = list(box.pieces(_VOXELS_AT_ONCE))
     for number, piece in enumerate(pieces, start=1):
-        if cancelled():
-            return
         yield Chunk(piece, walk.mask(piece), number == len(pieces), number / len(pieces))
 
 
@@ -89,22 +96,27 @@ class _Walk:
         self._head = head
         self._inference = inference
         self._geometry = inference.volume.geometry
+        # Where a voxel has clicks of both kinds the positive one comes last, and counts.
+        clicked = ((wish.negative, False), (wish.positive, True))
+        self._told = [(self._geometry.voxels_of(places), label) for places, label in clicked]
         self._lift: float | None = None
         self._coarse: Potential | None = None
         self._closer: Potential | None = None
 
-    def solve(self, graph: Graph) -> None:
+    def solve(self, most: int) -> Generator[None, None, None]:
         """Solve a graph of the whole volume, starting from the one before."""
-        self._coarse = self._solved(graph, self._inference.whole)
+        graph = yield from self._inference.graph(most)
+        self._coarse = yield from self._solved(graph, self._inference.whole)
 
-    def solve_closer(self) -> None:
+    def solve_closer(self) -> Generator[None, None, None]:
         """Solve a finer graph of the box around the segment, where it would be finer."""
         coarse = self._whole
         extent = _around(self._segment(), coarse.graph.lattice, self._inference.whole)
         inference = self._inference
-        graph = graph_of(inference.volume, extent, _NODES_OF_BOX, inference.field.device)
+        yield
+        graph = yield from graph_of(inference.volume, extent, _NODES_OF_BOX, inference.field.device)
         if min(graph.spacing_kji) <= _FINER * min(coarse.graph.spacing_kji):
-            self._closer = self._solved(graph, extent)
+            self._closer = yield from self._solved(graph, extent)
 
     def mask(self, extent: Extent) -> Mask:
         """Tell an extent's voxels from the closest potential there is; clicked ones are as told."""
@@ -115,8 +127,7 @@ class _Walk:
             mask = self._whole.mask(extent)
             if self._closer is not None and inner is not None and inner.size:
                 mask[inner.within(extent)] = self._closer.mask(inner)
-        for positions, label in ((self._wish.negative, False), (self._wish.positive, True)):
-            voxels = self._geometry.voxels_of(positions)
+        for voxels, label in self._told:
             within = ((voxels >= extent.start_kji) & (voxels < extent.stop_kji)).all(axis=1)
             mask[tuple((voxels[within] - extent.start_kji).T)] = label
         return mask
@@ -126,7 +137,7 @@ class _Walk:
         assert self._coarse is not None  # noqa: S101 - a volume has graphs, and they come first
         return self._coarse
 
-    def _solved(self, graph: Graph, extent: Extent) -> Potential:
+    def _solved(self, graph: Graph, extent: Extent) -> Generator[None, None, Potential]:
         """Solve a graph; the coarser potential is where to start, and holds a box's faces."""
         volume, coarse = self._inference.volume, self._coarse
         intensity = volume.intensity_window(graph.values.cpu().numpy())
@@ -136,9 +147,10 @@ class _Walk:
             self._lift = lift_of(self._wish, logits, clicked)
         start = None if coarse is None else _on(coarse, graph.lattice)
         faces = start if extent != self._inference.whole else None
+        yield
         asked = potentials_for(self._wish, graph, logits + self._lift, self._geometry, faces)
-        values = solve(graph, asked, start).cpu().numpy()
-        return Potential(volume, graph, extent, np.asarray(values))
+        values = yield from solve(graph, asked, start)
+        return Potential(volume, graph, extent, np.asarray(values.cpu().numpy()))
 
     def _segment(self) -> Mask:
         """Nodes of the coarse graph that the answer may keep, and those of all clicks."""

@@ -29,6 +29,8 @@ _LIFT = 1.0
 # Around a click what looks alike belongs with it, in a ball of so many units, up to this contrast.
 _BALL = 3.0
 _ALIKE = 0.1
+# Clicks this near to one another (parts of the ball's radius) share a ball.
+_CELLS_IN_REACH = 4
 
 
 def lift_of(wish: Wish, volume_logits: Array, click_logits: Array) -> float:
@@ -68,7 +70,7 @@ def potentials_for(
     # With an existing mask the probe has many samples of both kinds.
     temperature = _TEMPERATURE if wish.base is None else 1.0
     prior = torch.sigmoid(torch.from_numpy(logits).to(device) / temperature)
-    seeds = torch.from_numpy(_seeds(wish, graph, geometry)).to(device)
+    seeds = torch.from_numpy(seeds_of(wish, graph, geometry)).to(device)
     fixed = seeds >= 0
     prior = torch.where(fixed, seeds.to(prior.dtype), prior)
     if start is not None:
@@ -78,15 +80,25 @@ def potentials_for(
     return Potentials(prior, torch.full_like(prior, _STRENGTH * width**2), fixed)
 
 
-def _seeds(wish: Wish, graph: Graph, geometry: Geometry) -> npt.NDArray[np.int8]:
-    """1 inside, 0 outside, -1 where nothing is known; of several clicks the nearest counts."""
+def seeds_of(wish: Wish, graph: Graph, geometry: Geometry) -> npt.NDArray[np.int8]:
+    """Say what clicks tell of the nodes, (nk, nj, ni): 1 inside, 0 outside, -1 nothing.
+
+    A click tells of its own node and of those of a ball around it that look alike; of several
+    clicks the nearest counts. Where clicks are dense, as in a scribble, not every one has a ball.
+    """
     seeds = np.full(graph.lattice.shape_kji, -1, dtype=np.int8)
     nearest = np.full(graph.lattice.shape_kji, np.inf, dtype=np.float32)
-    values = graph.contrast.cpu().numpy()
     reach = _BALL * _UNIT * geometry.radius
+    spans = [int(reach // step) for step in graph.spacing_kji]
     for positions, label in ((wish.positive, 1), (wish.negative, 0)):
-        for place in node_coordinates(positions, graph, geometry):
-            _plant(seeds, nearest, values, place, label, reach, graph.spacing_kji)
+        places = node_coordinates(positions, graph, geometry)
+        nodes = np.rint(places).astype(np.int64)
+        inside = ((nodes >= 0) & (nodes < seeds.shape)).all(axis=1)
+        places, nodes = places[inside], nodes[inside]
+        if any(spans):
+            for number in _leading(places, nodes, graph, reach):
+                _plant_ball(seeds, nearest, graph, places[number], label, reach)
+        _plant_points(seeds, nearest, graph, places, nodes, label)
     return seeds
 
 
@@ -97,36 +109,56 @@ def node_coordinates(positions: npt.ArrayLike, graph: Graph, geometry: Geometry)
     return ijk[:, ::-1]
 
 
-def _plant(
+def _leading(
+    places: FloatArray, nodes: npt.NDArray[np.int64], graph: Graph, reach: float
+) -> npt.NDArray[np.int64]:
+    """Numbers of the clicks whose balls stand for those of all: the first of near and like ones."""
+    cells = np.floor(places * graph.spacing_kji * (_CELLS_IN_REACH / reach))
+    shades = np.floor(graph.seen[tuple(nodes.T)] * (2 / _ALIKE))
+    _, first = np.unique(np.column_stack([cells, shades]), axis=0, return_index=True)
+    return np.sort(first)
+
+
+def _plant_ball(
     seeds: npt.NDArray[np.int8],
     nearest: Array,
-    values: Array,
+    graph: Graph,
     place: FloatArray,
     label: int,
     reach: float,
-    spacing_kji: tuple[float, float, float],
 ) -> None:
-    """Make the nodes around a click its seeds, in place, where no other click is nearer."""
+    """Make the nodes around a click that look alike its seeds, in place, unless others' already."""
     middle = np.rint(place).astype(int)
-    if (middle < 0).any() or (middle >= seeds.shape).any():
-        return  # beyond this box of nodes
-    spans = [int(reach // step) for step in spacing_kji]
+    spans = [int(reach // step) for step in graph.spacing_kji]
     part = tuple(
         slice(max(0, m - span), m + span + 1) for m, span in zip(middle, spans, strict=True)
     )
     along = [
         (np.arange(p.start, min(p.stop, n)) - m) * step
-        for p, n, m, step in zip(part, seeds.shape, place, spacing_kji, strict=True)
+        for p, n, m, step in zip(part, seeds.shape, place, graph.spacing_kji, strict=True)
     ]
-    distance = np.sqrt(
-        along[0][:, None, None] ** 2 + along[1][:, None] ** 2 + along[2] ** 2
-    ).astype(np.float32)
-    alike = np.abs(values[part] - values[tuple(middle)]) < _ALIKE
-    own = alike & (distance <= reach)
-    own[tuple(m - p.start for m, p in zip(middle, part, strict=True))] = True
-    own &= distance < nearest[part]
+    k, j, i = (np.square(a.astype(np.float32)) for a in along)
+    distance = np.sqrt(k[:, None, None] + j[:, None] + i)
+    alike = np.abs(graph.seen[part] - graph.seen[tuple(middle)]) < _ALIKE
+    own = alike & (distance <= reach) & (distance < nearest[part])
     seeds[part][own] = label
     nearest[part][own] = distance[own]
+
+
+def _plant_points(
+    seeds: npt.NDArray[np.int8],
+    nearest: Array,
+    graph: Graph,
+    places: FloatArray,
+    nodes: npt.NDArray[np.int64],
+    label: int,
+) -> None:
+    """Make the nodes of clicks their seeds, in place, where no click of another label is nearer."""
+    steps = ((nodes - places) * graph.spacing_kji).astype(np.float32)
+    distance = np.sqrt(np.square(steps).sum(axis=1))
+    own = tuple(nodes[distance < nearest[tuple(nodes.T)]].T)
+    seeds[own] = label
+    np.minimum.at(nearest, tuple(nodes.T), distance)
 
 
 def _inner_faces(graph: Graph, geometry: Geometry) -> npt.NDArray[np.bool_]:

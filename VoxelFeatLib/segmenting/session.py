@@ -239,9 +239,9 @@ class Session:
     ) -> Iterator[Chunk]:
         """Bring a segment's result up to date: visible parts first, the whole at the end.
 
-        The first chunks preview the visible parts, corrected by what can be seen in each alone.
-        Chunks of no voxels follow while the rest is worked out, so that the caller can do other
-        things in between. The last one has ``final`` set and carries the corrected result of all
+        The first voxels are previews of the visible parts, corrected by what can be seen in each
+        alone. Chunks of no voxels come while things are worked out, so that the caller can do
+        others in between. The last one has ``final`` set and carries the corrected result of all
         that this update may have touched; only when it comes has the session changed.
 
         Args:
