@@ -75,6 +75,7 @@ def clicks(
     evaluating.make_folder(output)
 
     # torch loads only now, after everything that can be wrong in the arguments
+    from VoxelFeatLib.evaluation.clicks.evaluation import ClickEvaluation
     from VoxelFeatLib.evaluation.clicks.methods.registry import OURS, methods_named
     from VoxelFeatLib.evaluation.clicks.methods.voxelfeat import VoxelFeat
 

@@ -120,7 +120,7 @@ def _print(lines: Sequence[Line]) -> None:
     table = Table(title="Dice | HD95 in mm, means")
     table.add_column("label")
     for method in methods:
-        table.add_column(TITLES[method], justify="right", overflow="fold")
+        table.add_column(TITLES[method].replace("-", "-\n"), justify="right")
     for label in dict.fromkeys(line.label for line in lines):
         of = {line.method: line.mean for line in lines if line.label == label}
         cells = [f"{of[m].dice:.3f} | {of[m].hd95_mm:.1f}" if m in of else "" for m in methods]

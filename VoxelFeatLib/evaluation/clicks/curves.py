@@ -12,7 +12,16 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from VoxelFeatLib.evaluation.clicks.summary import ALL, Line
-from VoxelFeatLib.evaluation.style import BACKGROUND, FAINT, METHOD_COLORS, TEXT, save
+from VoxelFeatLib.evaluation.style import (
+    BACKGROUND,
+    FAINT,
+    METHOD_COLORS,
+    TEXT,
+    hang,
+    legend_below,
+    save,
+    title,
+)
 
 _MARKERS = "osD^v<>P"
 _COLUMNS = 6
@@ -56,16 +65,8 @@ def draw_curves(path: str | Path, found: Sequence[Line]) -> None:
         if number % _COLUMNS == 0:
             ax.set_ylabel("Dice", color=FAINT, fontsize=9)
     handles, names = dice.get_legend_handles_labels()
-    figure.legend(
-        handles,
-        names,
-        loc="outside lower center",
-        ncols=min(len(names), 6),
-        frameon=False,
-        labelcolor=TEXT,
-        fontsize=12,
-    )
-    figure.suptitle("Segmentation after each click", color=TEXT, fontsize=14, fontweight="bold")
+    legend_below(figure, handles, names, 6)
+    title(figure, "Segmentation after each click")
     save(figure, path)
 
 
@@ -88,14 +89,10 @@ def _draw(
             linewidth=1.5 if small else 2.0,
             label=method,
         )
-    ax.set_facecolor(BACKGROUND)
     ax.set_title(caption, color=TEXT, fontsize=10.5 if small else 12, pad=5)
-    ax.tick_params(colors=FAINT, labelsize=8 if small else 10)
+    hang(ax)
+    ax.tick_params(labelsize=8 if small else 10)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5 if small else 10))
-    ax.grid(color=FAINT, alpha=0.22, linewidth=0.7)
-    for spine in ax.spines.values():
-        spine.set_color(FAINT)
-        spine.set_alpha(0.5)
     if not small:
         ax.set_xlabel("clicks", color=FAINT, fontsize=11)
 

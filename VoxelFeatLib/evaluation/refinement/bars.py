@@ -14,7 +14,15 @@ from matplotlib.lines import Line2D
 from VoxelFeatLib.evaluation.refinement.published import published_dice
 from VoxelFeatLib.evaluation.refinement.summary import Line
 from VoxelFeatLib.evaluation.refinement.titles import TITLES
-from VoxelFeatLib.evaluation.style import BACKGROUND, FAINT, METHOD_COLORS, TEXT, save
+from VoxelFeatLib.evaluation.style import (
+    BACKGROUND,
+    METHOD_COLORS,
+    TEXT,
+    hang,
+    legend_below,
+    save,
+    title,
+)
 
 # The width of a label's bars together, of the distance between labels.
 _GROUP = 0.82
@@ -60,16 +68,8 @@ def draw_bars(path: str | Path, found: Sequence[Line]) -> None:
     if published:
         dash = Line2D([], [], color="white", linewidth=2.2)
         handles, names = [*handles, dash], [*names, "the paper's, other cases"]
-    figure.legend(
-        handles,
-        names,
-        loc="outside lower center",
-        ncols=min(len(names), 5 if width > 10 else 3),
-        frameon=False,
-        labelcolor=TEXT,
-        fontsize=11,
-    )
-    figure.suptitle("Refinement of coarse masks", color=TEXT, fontsize=14, fontweight="bold")
+    legend_below(figure, handles, names, 5 if width > 10 else 3)
+    title(figure, "Refinement of coarse masks")
     save(figure, path)
 
 
@@ -94,13 +94,9 @@ def _draw(
             label=TITLES[method],
             zorder=2,
         )
-    ax.set_facecolor(BACKGROUND)
-    ax.tick_params(colors=FAINT, labelsize=10)
+    hang(ax, grid="y")
+    ax.tick_params(labelsize=10)
     ax.tick_params(axis="x", length=0, labelcolor=TEXT)
-    ax.grid(axis="y", color=FAINT, alpha=0.22, linewidth=0.7, zorder=0)
-    for spine in ax.spines.values():
-        spine.set_color(FAINT)
-        spine.set_alpha(0.5)
 
 
 def _draw_published(ax: Axes, methods: Sequence[str], labels: Sequence[str]) -> list[float]:
