@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from VoxelFeatLib.imaging.geometry import Geometry
 
 _CPU = torch.device("cpu")
+# A product of nodes that do not lie together takes so many times longer.
+_COPYING = 4
 
 
 class NodeGrid(nn.Module):
@@ -68,10 +70,16 @@ class NodeGrid(nn.Module):
             low, high = sorted((float(along[0]), float(along[-1])))
             first = min(max(math.floor(low), 0), size - 2)
             ranges.append(slice(first, min(max(math.floor(high) + 2, first + 2), size)))
-        nodes = self.values.view(*self.shape_kji, -1)[tuple(ranges)]
         # The shorter vectors are interpolated: nodes can be many more than the lattice's points.
         first = weight.shape[0] <= self.values.shape[1]
-        values = (nodes @ weight.T if first else nodes).movedim(-1, 0)
+        layers = self.values.view(*self.shape_kji, -1)[ranges[0]]
+        values = layers[:, ranges[1], ranges[2]]
+        if first and values.numel() * _COPYING > layers.numel():
+            # Whole layers lie together; a product with parts of them would copy these first.
+            values = (layers @ weight.T)[:, ranges[1], ranges[2]]
+        elif first:
+            values = values @ weight.T
+        values = values.movedim(-1, 0)
         for dim, (along, part) in enumerate(zip(coordinates, ranges, strict=True), start=1):
             values = interpolate_axis(values, dim, along - part.start)
         return values if first else torch.tensordot(weight, values, dims=1)
