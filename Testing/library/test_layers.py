@@ -14,6 +14,7 @@ import VoxelFeatLib
 LIBRARY = Path(VoxelFeatLib.__file__).parent
 LAYERS = (
     "errors",
+    "environment",
     "cache",
     "imaging",
     "backbones",
@@ -76,7 +77,7 @@ class Module:
 def is_torch_free(name: str) -> bool:
     """Whether Slicer's own process imports this module."""
     return name in {
-        *("", "errors", "cache", "backbones", "worker"),
+        *("", "errors", "environment", "cache", "backbones", "worker"),
         *TORCH_FREE_SEGMENTING,
     } or name.startswith(
         (
