@@ -211,19 +211,14 @@ def test_masks_and_statistics(a_field_there, a_volume, device) -> None:
     statistics = FeatureStatistics.of(plain, a_volume, count=500)
     weight = torch.as_tensor(statistics.whitening[0, :-1], dtype=torch.float32)
     bias = -float(weight @ torch.as_tensor(statistics.mean[:-1], dtype=torch.float32))
-    heads = [
-        AffineHead(weight, 0.3, bias),
-        LayerNormHead(torch.linspace(-1, 1, plain.channels + 1), 0.1, 1e-5),
-    ]
-    visible = [Extent.of((5, 0, 0), (6, 24, 24))]
+    affine = AffineHead(weight, 0.3, bias)
+    normalised = LayerNormHead(torch.linspace(-1, 1, plain.channels + 1), 0.1, 1e-5)
     points = a_volume.geometry.to_ras(np.random.default_rng(0).uniform(0, 12, size=(20, 3)))
 
     def answers(field: FeatureField) -> list[np.ndarray]:
         inference = VolumeInference(field, a_volume)
-        found = []
-        for head in heads:
-            found += [chunk.mask for chunk in inference.masks(head, visible=visible)]
-            found += [inference.brute_force(head), inference.logits_at(head, points)]
+        found = [mask for _, mask in inference.masks(normalised, inference.whole)]
+        found.append(inference.logits_at(affine, points))
         return [*found, FeatureStatistics.of(field, a_volume, count=500).covariance]
 
     expected = answers(plain)

@@ -147,9 +147,9 @@ def _paper_steps(
     head = _StandardisedHead.fit(positive, negative, seed)
     result = np.zeros(whole.shape, dtype=bool)
     done = 0
-    for chunk in VolumeInference(field, volume).masks(head, box=extent):
-        result[chunk.extent.slices] = chunk.mask
-        done += chunk.extent.size
+    for piece, inside in VolumeInference(field, volume).masks(head, extent):
+        result[piece.slices] = inside
+        done += piece.size
         yield RefineProgress("Evaluating the probe", 0.6 + 0.4 * min(done / extent.size, 1.0))
     yield RefineProgress("Done", 1.0, result)
 
