@@ -186,7 +186,7 @@ def test_torch_comes_from_the_pytorch_extension_and_never_from_pip(
     told: list[str] = []
     an_installer.install(an_installer.plan(), told.append)
     assert len(a_slicer.asked) == 1
-    assert a_pytorch_extension.calls == [(False, ">=2.5")]
+    assert a_pytorch_extension.calls == [(False, ">=2.6")]
     (arguments,) = a_slicer.pip_calls
     assert not any(argument.startswith("torch") for argument in arguments)
     assert arguments[0] == "psutil>=6"

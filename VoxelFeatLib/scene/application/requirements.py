@@ -30,7 +30,8 @@ class Requirement:
         return f"{self.name}>={self.least}"
 
 
-TORCH = Requirement("torch", "torch", "2.5")
+# In older ones a checkpoint could run code in spite of `weights_only` (CVE-2025-32434).
+TORCH = Requirement("torch", "torch", "2.6")
 # Beside numpy and scipy, which Slicer has. The client, in Slicer's process, needs only the first.
 CLIENT = (Requirement("msgpack", "msgpack", "1.1"),)
 WORKER = (
