@@ -211,7 +211,7 @@ def a_short_preset(monkeypatch: pytest.MonkeyPatch) -> str:
     return "few"
 
 
-def test_fields_are_fitted_once_and_kept(tmp_path, a_short_preset):
+def test_fields_are_fitted_once_and_kept(tmp_path, monkeypatch, a_short_preset):
     told: list[str] = []
     grey = np.random.default_rng(0).normal(0, 100, (8, 24, 24)).astype(np.int16)
     volume = Volume(grey, Geometry(grey.shape, np.eye(4)), "CT", "a / b")
@@ -234,8 +234,20 @@ def test_fields_are_fitted_once_and_kept(tmp_path, a_short_preset):
     path.write_bytes(given.read_bytes()[:-50])
     assert torch.equal(store(volume).features(places), fitted.features(places))
     assert told[0] == f"{path.name} is damaged and is made anew"
+    few = presets.PRESETS["few"]
+    monkeypatch.setattr(presets, "PRESETS", {"few": replace(few, steps=1)})
+    told.clear()
+    store(volume)
+    assert told[0] == f"{path.name} is of another version's preset and is made anew"
     with pytest.raises(VoxelFeatError, match="missing"):
         replace(store, given=(tmp_path / "missing.voxelfeat",))(volume)
+
+
+def test_backbones_whose_input_differs_by_device_say_which_they_have():
+    options = [BackboneOptions(torch.device(name)) for name in ("cpu", "cuda")]
+    sizes = [BackboneChoice("sam2.1-tiny", o).settings["input_size"] for o in options]
+    assert sizes == [512, 1024]
+    assert "input_size" not in BackboneChoice("filters", options[0]).settings
 
 
 # ---------------------------------------------------------------------------- summary

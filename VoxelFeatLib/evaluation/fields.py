@@ -10,11 +10,11 @@ from pathlib import Path
 
 import torch
 
-from VoxelFeatLib.backbones.registry import BackboneOptions, create_backbone
-from VoxelFeatLib.backbones.weights.catalogue import is_checkpoint_path, sha256_of
+from VoxelFeatLib.backbones.registry import BackboneOptions, create_backbone, sam2_input_size
+from VoxelFeatLib.backbones.weights.catalogue import CATALOGUE, is_checkpoint_path, sha256_of
 from VoxelFeatLib.errors import FieldFileError, InputError
 from VoxelFeatLib.field.feature_field import FeatureField
-from VoxelFeatLib.field.files import load_field, read_header, save_field
+from VoxelFeatLib.field.files import jsonable, load_field, read_header, save_field
 from VoxelFeatLib.fitting.fitter import Fitter
 from VoxelFeatLib.fitting.presets import preset_named
 from VoxelFeatLib.imaging.volume import Volume
@@ -47,12 +47,14 @@ class BackboneChoice:
             InputError: It cannot be read.
         """
         options = self.options
-        path = options.weights or (Path(self.name) if is_checkpoint_path(self.name) else None)
+        by_path = is_checkpoint_path(self.name)
+        path = options.weights or (Path(self.name) if by_path else None)
         chosen: dict[str, object] = {"backbone": Path(self.name).name}
         if options.encoding:
             chosen["encoding"] = options.encoding
-        if options.input_size:
-            chosen["input_size"] = options.input_size
+        if by_path or self.name in CATALOGUE:
+            # Devices differ in it where it is not chosen.
+            chosen["input_size"] = options.input_size or sam2_input_size(self.device)
         if path is not None:
             chosen["weights"] = _digest(path)
         return chosen
@@ -108,10 +110,16 @@ class FieldStore:
         path = self.folder / name
         if path.is_file():
             try:
-                return load_field(path, volume, device)[0]
+                if self._is_of_preset(path):
+                    return load_field(path, volume, device)[0]
+                self.tell(f"{path.name} is of another version's preset and is made anew")
             except FieldFileError:
                 self.tell(f"{path.name} is damaged and is made anew")
         return self._fitted(volume, path)
+
+    def _is_of_preset(self, path: Path) -> bool:
+        settings = read_header(path).record.get("settings", {})
+        return bool(settings.get("preset") == jsonable(preset_named(self.preset)))
 
     def _fitted(self, volume: Volume, path: Path) -> FeatureField:
         fitter = Fitter(
