@@ -56,24 +56,23 @@ def view_work(backbone: Backbone, device: torch.device, batch: int = 1) -> Work:
 def step_work(network: FieldNetwork, preset: Preset, input_size: int) -> Work:
     """A training step without its patches: a little less than there is to do.
 
-    Grid: interpolation and last layer forward and backward, the last layer once a cell since the
-    mean over a cell's positions commutes with it; every node touched is read twice and written
-    once, targets are read once. NFNet: every position forward and, twice as much, backward;
-    weights are read twice and their gradients written, then NAdam reads four values and writes
-    three for each weight.
+    Grid: interpolation forward and backward; every node touched is read twice and written once,
+    targets, which are latent vectors and what these leave out, are read once. NFNet: every position
+    forward and, twice as much, backward; targets, which are features, are read once; weights are
+    read twice and their gradients written, then NAdam reads four values and writes three for each
+    weight.
     """
     levels = range(len(network.levels))
     windows = [_mean_window(network, preset, input_size, level) for level in levels]
     flop = nbytes = 0.0
     for level, window in enumerate(windows):
-        channels = network.levels[level].channels
-        nbytes += preset.windows * window.cells * channels * 2
         if isinstance(network, GridNetwork):
             latents = network.latents[level]
-            mixed = 4 * _CORNERS * latents * window.positions
-            flop += preset.windows * (mixed + 4 * latents * channels * window.cells)
+            flop += preset.windows * 4 * _CORNERS * latents * window.positions
+            nbytes += preset.windows * window.cells * (latents + 1) * 2
             nbytes += preset.windows * window.nodes * latents * 4 * 3
         else:
+            nbytes += preset.windows * window.cells * network.levels[level].channels * 2
             points = torch.zeros(_POSITIONS, 3, device=next(network.parameters()).device)
             forward = flop_of(lambda p=points, n=level: network.level(p, n)) / _POSITIONS
             flop += preset.windows * 3 * forward * window.positions
