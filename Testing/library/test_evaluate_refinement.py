@@ -383,13 +383,13 @@ def test_the_files_of_a_report(a_run, tmp_path):
     assert rows[1]["case"] == "b"
     assert float(rows[1]["dice"]) == 0.7
     assert float(rows[1]["prediction_to_reference_mm"]) == 2.0
-    summary = json.loads((tmp_path / "summary.json").read_text("utf-8"))
+    summary = json.loads((tmp_path / "refinement.json").read_text("utf-8"))
     assert summary["noise"] == {"factor": 4.0, "mm": None}
     assert summary["published_dice"]["liver"]["voxelfeat-probe"] == 0.95
     assert summary["lines"][0]["mean"]["dice"] == 0.6
     assert summary["left_out"] == ["SAM-Video-Prop: no weights."]
-    assert (tmp_path / "summary.md").read_text("utf-8").startswith("# Refinement")
-    assert (tmp_path / "bars.png").read_bytes().startswith(PNG)
+    assert (tmp_path / "refinement.md").read_text("utf-8").startswith("# Refinement")
+    assert (tmp_path / "refinement.png").read_bytes().startswith(PNG)
 
 
 def test_bars_grow_with_labels(tmp_path):
@@ -418,17 +418,17 @@ def test_the_command_measures_and_goes_on(a_data_set, tmp_path):
     assert [(line["label"], line["targets"]) for line in reply["lines"]] == [("liver", 2), (ALL, 2)]
     assert reply["left_out"][0].startswith("SAM-Video-Prop: ")
     assert {path.name for path in out.iterdir()} == {
-        "bars.png",
         "refinement.csv",
+        "refinement.json",
+        "refinement.md",
+        "refinement.png",
         "results",
-        "summary.json",
-        "summary.md",
     }
     again = run_command(*base, "--labels", "1=liver")
     assert again.exit_code == 0
     assert "2 results were there from before" in again.stderr
     assert "Left out: SAM-Video-Prop" in again.stderr
-    assert "Anti-Aliasing" in again.stdout
+    assert "liver │ 0.845 | 3.0" in again.stdout
 
 
 def test_missing_weights_are_no_error(a_data_set, tmp_path, monkeypatch):
@@ -438,7 +438,7 @@ def test_missing_weights_are_no_error(a_data_set, tmp_path, monkeypatch):
         a_data_set, "--backbone", "sam2.1-tiny", "--labels", "1", "-o", tmp_path / "out"
     )
     assert done.exit_code == 0, done.output
-    text = (tmp_path / "out" / "summary.md").read_text("utf-8")
+    text = (tmp_path / "out" / "refinement.md").read_text("utf-8")
     left_out = text.split("## What was left out")[1]
     for title in ("SAM-Autoprompt", "SAM-Video-Prop", "SAM-Probe", "VoxelFeat-Prior"):
         assert f"- {title}" in left_out

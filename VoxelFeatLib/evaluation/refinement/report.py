@@ -51,7 +51,7 @@ METRICS = (
 
 
 def write_report(folder: Path, evaluation: RefinementEvaluation, features: str) -> list[Line]:
-    """Write `refinement.csv`, `summary.json`, `summary.md` and `bars.png`.
+    """Write `refinement.csv`, `refinement.json`, `refinement.md` and `refinement.png`.
 
     Args:
         folder: Exists.
@@ -78,9 +78,9 @@ def write_report(folder: Path, evaluation: RefinementEvaluation, features: str) 
         "failures": [asdict(failure) for failure in evaluation.failures],
         "left_out": evaluation.left_out,
     }
-    write_json(folder / "summary.json", summary)
-    write_text(folder / "summary.md", markdown(found, evaluation, features))
-    draw_bars(folder / "bars.png", found)
+    write_json(folder / "refinement.json", summary)
+    write_text(folder / "refinement.md", markdown(found, evaluation, features))
+    draw_bars(folder / "refinement.png", found)
     return found
 
 
