@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -66,7 +67,8 @@ CACHED = [
         "path": "/cache/a.voxelfeat",
         "backbone": "filters",
         "preset": "balanced",
-        "finished": "2026-03-02T10:20:30",
+        # As the worker sends it: seconds since 1970; of 10:20 here, wherever that is.
+        "finished": time.mktime((2026, 3, 2, 10, 20, 30, 0, 0, -1)),
         "mean_cosine": 0.964,
     }
 ]

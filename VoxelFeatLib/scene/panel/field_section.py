@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -227,5 +228,5 @@ def _describe(entry: dict[str, Any]) -> str:
     if entry.get("mean_cosine") is not None:
         words.append(_("agreement {value}").format(value=f"{entry['mean_cosine']:.2f}"))
     if entry.get("finished"):
-        words.append(str(entry["finished"])[:16].replace("T", " "))
+        words.append(time.strftime("%Y-%m-%d %H:%M", time.localtime(entry["finished"])))
     return " · ".join(word for word in words if word)
