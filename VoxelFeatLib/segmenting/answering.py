@@ -39,7 +39,7 @@ def answer(
     if not task.wish.teaches:
         return task.unpredicted()
     previews = sum(extent.clipped(task.region).size > 0 for extent in visible)
-    prediction = np.zeros_like(task.so_far)
+    prediction = np.zeros(task.so_far.shape, dtype=bool)
     complete = False
     for chunk in predict(
         task.wish,
@@ -58,4 +58,8 @@ def answer(
             previews -= 1
         elif not complete:
             yield Chunk.pause(chunk.fraction)
-    return task.finish(prediction) if complete and not stopped() else None
+    if not complete or stopped():
+        return None
+    corrected = task.corrected(prediction)
+    yield Chunk.pause(1.0)
+    return None if stopped() else task.finish(corrected)

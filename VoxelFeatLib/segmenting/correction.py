@@ -44,7 +44,7 @@ def correct(
         (K, J, I) a new mask.
     """
     positive, negative = as_points(positive_kji), as_points(negative_kji)
-    result = np.zeros_like(so_far)
+    result = np.zeros(so_far.shape, dtype=bool)
     boxes = [box for box in map(bounding_box, (so_far, prediction)) if box is not None]
     if not boxes:
         return result

@@ -108,19 +108,29 @@ class Correction:
             mask = keep_touched(mask, keepers, anchor=anchor)
         return Chunk(chunk.extent, mask, final=False)
 
-    def finish(self, prediction: Mask) -> Result:
-        """Correct by the whole (K, J, I) prediction."""
-        part = self.region.slices
-        mask = self.so_far.copy()
-        mask[part] = self._corrected(self.region, prediction[part])
+    def corrected(self, prediction: Mask) -> Mask:
+        """Correct by the whole (K, J, I) prediction; `finish` does the rest."""
+        return self._replaced(self._corrected(self.region, prediction[self.region.slices]))
+
+    def finish(self, corrected: Mask) -> Result:
+        """Keep what locality keeps of the corrected mask."""
         if self.wish.local and len(self.keepers_kji):
             # Components may be joined outside the region, but only what is inside may change.
-            mask[part] = keep_touched(mask, self.keepers_kji, anchor=self.base)[part]
-        return Result(mask, self.wish, _joined(self.predicted, self.region))
+            kept = keep_touched(corrected, self.keepers_kji, anchor=self.base)
+            corrected = self._replaced(kept[self.region.slices])
+        return Result(corrected, self.wish, _joined(self.predicted, self.region))
 
     def unpredicted(self) -> Result:
         """Return what the segment starts from."""
         return Result(self.so_far, self.wish, self.predicted)
+
+    def _replaced(self, inside: Mask) -> Mask:
+        """The segment before, but for the region; the very array where that is all."""
+        if inside.shape == self.so_far.shape:
+            return inside
+        mask = self.so_far.copy()
+        mask[self.region.slices] = inside
+        return mask
 
     def _corrected(self, extent: Extent, prediction: Mask) -> Mask:
         return correct(
