@@ -33,7 +33,8 @@ class VolumeInference:
     Args:
         field: The volume's feature field.
         volume: The volume; its voxels must not change.
-        frugality: Pieces of work are so many times smaller, and need as much less memory.
+        frugality: Pieces of work are so many times smaller, and graphs have as many times fewer
+            nodes: less memory, and coarser answers.
 
     Raises:
         InputError: The field is of a volume at another place or of another shape.
@@ -55,8 +56,11 @@ class VolumeInference:
         return other
 
     def graph(self, most: int) -> Generator[None, None, Graph]:
-        """The whole volume as a graph of at most so many nodes; made once a device."""
-        key = (most, self.field.device)
+        """The whole volume as a graph of at most so many nodes; made once a device.
+
+        Fewer where memory is short.
+        """
+        key = (most // self.frugality, self.field.device)
         if key not in self._graphs:
             self._graphs[key] = yield from graph_of(self.volume, self.whole, *key)
         return self._graphs[key]

@@ -114,7 +114,8 @@ class _Walk:
         extent = _around(self._segment(), coarse.graph.lattice, self._inference.whole)
         inference = self._inference
         yield
-        graph = yield from graph_of(inference.volume, extent, _NODES_OF_BOX, inference.field.device)
+        most = _NODES_OF_BOX // inference.frugality
+        graph = yield from graph_of(inference.volume, extent, most, inference.field.device)
         if min(graph.spacing_kji) <= _FINER * min(coarse.graph.spacing_kji):
             self._closer = yield from self._solved(graph, extent)
 

@@ -43,7 +43,7 @@ WORKER = (
 )
 # For the encoders of SAM 2.1, where the user wants them: sam2, what it needs to be built and to be
 # imported, and where it comes from. torchvision, which it asks for too, the encoders do not use.
-SAM2 = Requirement("sam2", "sam2", "1.0")
+SAM2 = Requirement("sam2", "sam2", "1.1")
 SAM2_NEEDS = (
     Requirement("hydra-core", "hydra", "1.3.2"),
     Requirement("iopath", "iopath", "0.1.10"),
