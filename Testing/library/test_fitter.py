@@ -386,6 +386,17 @@ def test_a_volume_too_small_to_slice_is_refused_in_one_sentence(shape):
         fitter_of(random_volume(shape), GRID)
 
 
+@pytest.mark.parametrize("factor", [torch.nan, torch.inf, 1e30])
+def test_features_without_bound_are_refused_in_one_sentence(factor, a_phantom, monkeypatch):
+    encode = FilterBackbone.__call__
+    monkeypatch.setattr(
+        FilterBackbone, "__call__", lambda *given: [m * factor for m in encode(*given)]
+    )
+    fitter = fitter_of(a_phantom, GRID)
+    with pytest.raises(InputError, match="features of the backbone “filters” are not finite"):
+        next(p for p in fitter if p.usable)
+
+
 def test_presets_are_data_that_json_keeps():
     for name in ("draft", "fast", "balanced", "paper"):
         preset = preset_named(name)

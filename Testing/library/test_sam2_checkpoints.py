@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 
 import pytest
 import torch
@@ -122,6 +123,14 @@ FOREIGN = {
     ),
     "integers": (changed(first=torch.zeros(96, 3, 7, 7).int()), "is no tensor of numbers"),
     "no tensor": (changed(first=[1.0]), "is no tensor of numbers"),
+    "a scalar": (changed(first=torch.tensor(1.0)), "0 channels and 12 blocks"),
+    "sparse": (changed(first=torch.zeros(96, 147).to_sparse()), "is no tensor of numbers"),
+    "shapes alone": (changed(first=torch.zeros(96, 3, 7, 7).to("meta")), "is no tensor of numbers"),
+    "complex": (changed(first=torch.zeros(96, 3, 7, 7) * 1j), "is no tensor of numbers"),
+    "too large": (
+        changed(first=torch.full((96, 3, 7, 7), 1e300, dtype=torch.float64)),
+        "not finite",
+    ),
     "nan": (changed(first=torch.full((96, 3, 7, 7), torch.nan)), "not finite"),
     "infinite": (changed(fine=torch.full((32, 256, 1, 1), torch.inf)), "not finite"),
     "objects": (
@@ -161,10 +170,13 @@ def test_a_damaged_file_is_told_in_a_sentence(name, make, a_state, tmp_path):
     assert str(tmp_path / name) in caught.value.message
 
 
-def test_code_in_a_file_is_not_run(tmp_path):
+@pytest.mark.parametrize("function", [open, os.system])
+def test_code_in_a_file_is_not_run(function, tmp_path):
     class Trap:
         def __reduce__(self):
-            return (open, (str(tmp_path / "trapped"), "w"))
+            if function is open:
+                return (open, (str(tmp_path / "trapped"), "w"))
+            return (os.system, (f"echo > '{tmp_path / 'trapped'}'",))
 
     path = save({"model": {FIRST: Trap()}}, tmp_path / "a.pt")
     with pytest.raises(WeightsError, match="Python objects"):
@@ -176,6 +188,19 @@ def test_a_missing_file_or_a_folder_is_told(tmp_path):
     for path in (tmp_path / "none.pt", tmp_path):
         with pytest.raises(WeightsError, match="cannot be read"):
             load_checkpoint(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes by name")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.pt")
+    with pytest.raises(WeightsError, match="It is no file"):
+        load_checkpoint(tmp_path / "pipe.pt")
+
+
+def test_eight_bits_are_numbers_too(a_state, tmp_path):
+    first = torch.ones(96, 3, 7, 7)
+    state = {**a_state, FIRST: first.to(torch.float8_e4m3fn)}
+    assert_loaded(load_checkpoint(save(state, tmp_path / "a.pt")), {**a_state, FIRST: first})
 
 
 def test_a_truncated_official_file_is_told_its_size(tmp_path):

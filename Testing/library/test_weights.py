@@ -135,7 +135,18 @@ def test_the_mirror_may_come_from_the_environment(a_server, tmp_path, monkeypatc
     assert a_server.requests[0][0] == "/from/environment/a_model.pt"
 
 
-@pytest.mark.parametrize("mirror", ["file:///etc", "/srv/weights", "ftp://host/x", "https://"])
+@pytest.mark.parametrize(
+    "mirror",
+    [
+        "file:///etc",
+        "/srv/weights",
+        "ftp://host/x",
+        "https://",
+        "http://[::1",
+        "http://host:99999/",
+        "http://host:port/",
+    ],
+)
 def test_a_mirror_is_an_address_of_the_web(mirror, tmp_path):
     with pytest.raises(WeightsError, match="begins with https:// or http://"):
         obtain_weights(WEIGHTS, DownloadSettings(mirror=mirror), tmp_path)
@@ -161,6 +172,27 @@ def test_a_cut_connection_is_taken_up_again(a_server, tmp_path):
     a_server.cuts = [100_000, 50_000]
     assert obtain(a_server, tmp_path).read_bytes() == CONTENT
     assert [span for _, span in a_server.requests] == ["", "bytes=100000-", "bytes=150000-"]
+
+
+def test_a_server_that_never_sends_more_than_crumbs_is_given_up(a_server, tmp_path):
+    a_server.cuts = [200] * 10
+    with pytest.raises(WeightsError, match="could not be downloaded"):
+        obtain(a_server, tmp_path)
+    assert len(a_server.requests) == 4
+
+
+def test_another_part_than_was_asked_for_is_not_taken(a_server, tmp_path):
+    (tmp_path / PART).write_bytes(CONTENT[:100_000])
+    a_server.shift = -100_000
+    assert obtain(a_server, tmp_path).read_bytes() == CONTENT
+    assert [span for _, span in a_server.requests] == ["bytes=100000-", ""]
+
+
+def test_beginning_anew_without_end_is_given_up(a_server, tmp_path):
+    a_server.shift, a_server.cuts = -1, [50_000] * 20
+    with pytest.raises(WeightsError, match="could not be downloaded"):
+        obtain(a_server, tmp_path)
+    assert len(a_server.requests) < 10
 
 
 def test_a_cut_is_noticed_where_the_server_says_no_length(a_server, tmp_path):
@@ -259,6 +291,43 @@ def test_a_redirect_is_followed_unless_it_leaves_https(a_server, tmp_path):
     request = transfer.urllib.request.Request("https://a.invalid/x")
     with pytest.raises(TransferError, match="without https"):
         SecureRedirects().redirect_request(request, None, 302, "", {}, "http://a.invalid/x")
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("ftp://127.0.0.1/a", "leads out of the web"),
+        ("http://[bad", "an address that cannot be"),
+        ("file:///etc/hostname", "the server answered 302"),
+    ],
+)
+def test_a_redirect_to_elsewhere_is_not_followed(address, sentence, a_server, tmp_path):
+    a_server.redirect = address
+    with pytest.raises(WeightsError, match=sentence):
+        obtain(a_server, tmp_path)
+    assert len(a_server.requests) == 1
+
+
+def test_what_a_server_says_is_cut_to_printable_words(a_server, tmp_path):
+    a_server.says = "\x1b[31mgo \x07away" + " now" * 1000
+    a_server.statuses = [403]
+    with pytest.raises(WeightsError, match=r"the server answered 403 \[31mgo away now") as told:
+        obtain(a_server, tmp_path)
+    assert told.value.message.isprintable()
+    assert len(told.value.message) < 700
+
+
+def test_endless_redirects_are_told_in_one_line(a_server, tmp_path):
+    a_server.redirect = a_server.url + "/weights/a_model.pt"
+    with pytest.raises(WeightsError, match="the server answered 302") as told:
+        obtain(a_server, tmp_path)
+    assert "\n" not in told.value.message
+
+
+def test_an_address_with_other_letters_is_escaped(a_server, tmp_path):
+    mirror = a_server.url + "/gewichte für alle"
+    assert obtain(a_server, tmp_path, mirror=mirror).read_bytes() == CONTENT
+    assert a_server.requests[0][0] == "/gewichte%20f%C3%BCr%20alle/a_model.pt"
 
 
 def test_cancelling_keeps_the_part(a_server, tmp_path):

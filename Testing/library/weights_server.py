@@ -17,9 +17,11 @@ class WeightsServer:
         ranges: Whether it heeds Range.
         cuts: Bytes after which each of the next answers is cut off.
         statuses: What the next requests are answered instead.
+        says: The words beside such a status; its usual ones if empty.
         pause: Seconds between blocks.
         redirect: Where every request is sent instead.
         length: Whether it says how long its answers are.
+        shift: By how much what it sends of a range begins elsewhere than asked for.
         requests: Path and Range of every request.
     """
 
@@ -28,10 +30,12 @@ class WeightsServer:
         self.ranges = True
         self.cuts: list[int] = []
         self.statuses: list[int] = []
+        self.says = ""
         self.pause = 0.0
         self.block = 1 << 14
         self.redirect = ""
         self.length = True
+        self.shift = 0
         self.requests: list[tuple[str, str]] = []
         self.url = ""
         self.on_block: Callable[[], None] = lambda: None
@@ -40,7 +44,7 @@ class WeightsServer:
         wanted = handler.headers.get("Range", "")
         self.requests.append((handler.path, wanted))
         if self.statuses:
-            handler.send_error(self.statuses.pop(0))
+            handler.send_error(self.statuses.pop(0), self.says or None)
             return
         if self.redirect:
             handler.send_response(302)
@@ -59,7 +63,7 @@ class WeightsServer:
             handler.send_header("Content-Length", str(len(body)))
         if status == 206:
             last = len(self.content) - 1
-            span = f"bytes {last + 1 - len(body)}-{last}/{last + 1}"
+            span = f"bytes {last + 1 - len(body) + self.shift}-{last}/{last + 1}"
             handler.send_header("Content-Range", span)
         handler.end_headers()
         body = body[: self.cuts.pop(0)] if self.cuts else body

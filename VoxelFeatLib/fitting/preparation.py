@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from VoxelFeatLib.backbones.slicing import SliceEncoder, SliceRenderer
+from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.field.grid import GridNetwork
 from VoxelFeatLib.fitting.channels import ChannelMeasure, ChannelScaling
 from VoxelFeatLib.fitting.heldout import HeldOut, UpsamplingBaseline, heldout_samples
@@ -68,7 +69,11 @@ class Preparation:
         return {"planes": self.preset.planes * (1 + self.preset.augmentations), "slices": slices}
 
     def measure(self) -> Iterator[int]:
-        """Measure the channels; this and what follows yield how many views were encoded."""
+        """Measure the channels; this and what follows yield how many views were encoded.
+
+        Raises:
+            InputError: The backbone's features are not finite.
+        """
         preset = self.preset
         # Its samples are let go of with it: they are as many as some dozen views.
         measure = ChannelMeasure(self.sampler, self._slices)
@@ -76,7 +81,14 @@ class Preparation:
             rng = generator_for(self.seed, Stream.PLANES, number)
             yield from measure.add_plane(preset.augmentations, preset.batch, rng)
         statistics = measure.result()
-        self.scaling, self.weights = statistics.scaling, statistics.weights
+        scaling, weights = statistics.scaling, statistics.weights
+        numbers = (*scaling.means, *weights, *statistics.covariances)
+        if not all(bool(values.isfinite().all()) for values in numbers):
+            raise InputError(
+                f"The features of the backbone “{self.backbone.name}” are not finite on this "
+                "volume: its weights may be damaged, choose other ones."
+            )
+        self.scaling, self.weights = scaling, weights
         self._statistics = statistics
 
     def encode_heldout(self) -> Iterator[int]:

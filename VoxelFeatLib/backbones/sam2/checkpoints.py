@@ -112,7 +112,8 @@ def read_weights(path: Path) -> Mapping[str, Any]:
 
 
 def _unreadable(path: Path, error: Exception) -> WeightsError:
-    if "nsupported global" in str(error) or "nsupported class" in str(error):
+    reason = str(error).lower()
+    if "unsupported global" in reason or "unsupported class" in reason:
         return WeightsError(
             f"The checkpoint {path} holds Python objects besides its weights, which are not run: "
             "ask its authors for the weights alone, such as a safetensors file."
@@ -146,15 +147,23 @@ def _encoder_weights(content: Mapping[str, Any], path: Path) -> dict[str, torch.
     for key, value in content.items():
         if not str(key).startswith(wanted):
             continue
-        if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+        if not _has_numbers(value):
             raise _foreign(path, f"“{key}” is no tensor of numbers")
+        value = value.float()  # noqa: PLW2901 - what is checked is what is used
         if not torch.isfinite(value).all():
             raise WeightsError(
                 f"The checkpoint {path} has weights that are not finite (“{key}”): it is damaged, "
                 "or its training failed; choose another."
             )
-        weights[str(key).removeprefix(prefix).removeprefix(_DECODER)] = value.float()
+        weights[str(key).removeprefix(prefix).removeprefix(_DECODER)] = value
     return weights
+
+
+def _has_numbers(value: object) -> bool:
+    """Tell whether it is a tensor as weights are: not sparse, and not without its numbers."""
+    if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+        return False
+    return value.layout is torch.strided and not value.is_meta
 
 
 def architecture_of(weights: Mapping[str, torch.Tensor], path: Path) -> Architecture:
@@ -165,7 +174,7 @@ def architecture_of(weights: Mapping[str, torch.Tensor], path: Path) -> Architec
     """
     if _FIRST not in weights:
         raise _foreign(path, _NO_ENCODER)
-    channels = weights[_FIRST].shape[0]
+    channels = next(iter(weights[_FIRST].shape), 0)
     blocks = 1 + max((int(m[1]) for key in weights if (m := _BLOCK.match(key))), default=-1)
     for architecture in ARCHITECTURES.values():
         if (architecture.channels, sum(architecture.stages)) == (channels, blocks):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -120,6 +121,8 @@ def sha256_of(path: Path, cancelled: Callable[[], bool] | None = None) -> str:
         Cancelled: The caller does not want it any more.
         OSError: The file cannot be read.
     """
+    if path.is_fifo() or path.is_char_device():  # neither need ever end
+        raise OSError(errno.EINVAL, "It is no file", str(path))
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import string
 import time
 import urllib.parse
 from collections.abc import Callable
@@ -182,10 +183,19 @@ def _address(weights: OfficialWeights, mirror: str) -> str:
     mirror = mirror or os.environ.get(_MIRROR, "")
     if not mirror:
         return weights.url
-    parts = urllib.parse.urlsplit(mirror)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if not _is_web_address(mirror):
         raise WeightsError(
             f"“{mirror}” is no address to load weights from: it begins with https:// or http://, "
             "and names the folder that has the file."
         )
-    return mirror.rstrip("/") + "/" + weights.file
+    # An umlaut or a space cannot be sent as it is.
+    return urllib.parse.quote(mirror.rstrip("/"), safe=string.punctuation) + "/" + weights.file
+
+
+def _is_web_address(text: str) -> bool:
+    try:
+        parts = urllib.parse.urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and port != 0

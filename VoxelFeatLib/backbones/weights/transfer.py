@@ -15,8 +15,12 @@ import VoxelFeatLib
 from VoxelFeatLib.errors import Cancelled
 
 _BLOCK = 1 << 18
-# Attempts in a row that brought nothing, and the pause before each but the first, seconds.
+# Attempts in a row that brought hardly anything, and the pause before each but the first, seconds.
 _PAUSES = (1.0, 2.0, 4.0)
+# What hardly anything is, as a part of the file: a server that never sends more is given up.
+_HARDLY = 1e-3
+# Of what a server says of an error, characters.
+_MOST_WORDS = 200
 # Answers that a later attempt may not get.
 _PASSING = (408, 429, 500, 502, 503, 504)
 
@@ -30,7 +34,7 @@ class ConnectionLost(TransferError):  # noqa: N818 - not yet an error: another a
 
 
 class SecureRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, but never from https to anything else."""
+    """Follows redirects in the web, but never from https to anything else."""
 
     def redirect_request(  # noqa: D102 - urllib's
         self,
@@ -41,8 +45,11 @@ class SecureRedirects(urllib.request.HTTPRedirectHandler):
         headers: http.client.HTTPMessage,
         newurl: str,
     ) -> urllib.request.Request | None:
-        if req.type == "https" and urllib.parse.urlsplit(newurl).scheme != "https":
+        scheme = urllib.parse.urlsplit(newurl).scheme
+        if req.type == "https" and scheme != "https":
             raise TransferError(f"{req.full_url} leads to an address without https")
+        if scheme not in {"http", "https"}:
+            raise TransferError(f"{req.full_url} leads out of the web")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -86,14 +93,17 @@ class Transfer:
             TransferError: The server has not this file, or cannot be reached; the part stays.
             OSError: The part cannot be written.
         """
-        failures = 0
+        failures, most = 0, self._have()
         while (before := self._have()) != self.total:
             try:
                 self._attempt(before)
                 reason = "the connection was cut"
             except ConnectionLost as error:
                 reason = str(error)
-            failures = 0 if self._have() > before else failures + 1
+            # More than ever before: a file that is begun anew and anew gets nowhere.
+            brought = self._have() - most
+            failures = 0 if brought > _HARDLY * self.total else failures + 1
+            most += max(brought, 0)
             if failures > len(_PAUSES):
                 raise ConnectionLost(reason)
             if failures:
@@ -124,7 +134,7 @@ class Transfer:
             return
         with response:
             done = have if response.status == http.client.PARTIAL_CONTENT else 0
-            self._check_length(response, done)
+            self._check_answer(response, done)
             with self.part.open("r+b" if done else "wb") as file:
                 file.seek(done)
                 while done < self.total and (block := _received(response)):
@@ -146,17 +156,25 @@ class Transfer:
                 "http.client.HTTPResponse", self._opener.open(request, timeout=self._timeout)
             )
         except urllib.error.HTTPError as error:
-            answer = f"the server answered {error.code} {error.reason}"
+            answer = f"the server answered {error.code} {_words(str(error.reason))}"
             if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and have:
                 self.part.unlink(missing_ok=True)
                 return None
             if error.code in _PASSING:
                 raise ConnectionLost(answer) from error
             raise TransferError(answer) from error
-        except (OSError, http.client.HTTPException) as error:
+        except OSError as error:
+            raise ConnectionLost(_reason(error)) from error
+        except ValueError as error:  # of an address that was given, or redirected to
+            raise TransferError(f"there is an address that cannot be: {_reason(error)}") from error
+        except http.client.HTTPException as error:
             raise ConnectionLost(_reason(error)) from error
 
-    def _check_length(self, response: http.client.HTTPResponse, done: int) -> None:
+    def _check_answer(self, response: http.client.HTTPResponse, done: int) -> None:
+        span = response.headers.get("Content-Range", "")
+        if done and not span.startswith(f"bytes {done}-"):
+            self.part.unlink(missing_ok=True)  # the next attempt asks for all of it
+            raise ConnectionLost("the server sent another part of the file than was asked for")
         length = response.headers.get("Content-Length", "")
         if length.isdigit() and done + int(length) != self.total:
             raise TransferError(
@@ -178,4 +196,10 @@ def _reason(error: Exception) -> str:
         return _reason(error.reason)
     if isinstance(error, TimeoutError):
         return "the server did not answer in time"
-    return str(error) or type(error).__name__
+    return _words(str(error)) or type(error).__name__
+
+
+def _words(text: str) -> str:
+    """What a server said, for a sentence: the first line, printable, not endless."""
+    line = next(iter(text.strip().splitlines()), "")
+    return "".join(filter(str.isprintable, line))[:_MOST_WORDS]
