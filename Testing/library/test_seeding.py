@@ -87,8 +87,8 @@ def test_balls_end_at_the_faces_of_the_box(shape):
 
 def test_a_scribble_of_thousands_has_few_balls_and_every_click_a_seed(monkeypatch):
     planted = []
-    real = seeding._plant_ball
-    monkeypatch.setattr(seeding, "_plant_ball", lambda *a: planted.append(a) or real(*a))
+    real = seeding._plant_balls
+    monkeypatch.setattr(seeding, "_plant_balls", lambda *a: planted.extend(a[3]) or real(*a))
     rng = np.random.default_rng(0)
     contrast = 0.02 * rng.standard_normal(GEOMETRY.shape_kji)
     along = np.linspace(10, 100, 3000)

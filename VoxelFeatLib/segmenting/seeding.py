@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,8 @@ _BALL = 3.0
 _ALIKE = 0.1
 # Clicks this near to one another (parts of the ball's radius) share a ball.
 _CELLS_IN_REACH = 4
+# Nodes of balls looked at together.
+_NODES_AT_ONCE = 1 << 19
 
 
 def lift_of(wish: Wish, volume_logits: Array, click_logits: Array) -> float:
@@ -90,14 +93,17 @@ def seeds_of(wish: Wish, graph: Graph, geometry: Geometry) -> npt.NDArray[np.int
     nearest = np.full(graph.lattice.shape_kji, np.inf, dtype=np.float32)
     reach = _BALL * _UNIT * geometry.radius
     spans = [int(reach // step) for step in graph.spacing_kji]
+    at_once = max(1, _NODES_AT_ONCE // math.prod(2 * span + 1 for span in spans))
     for positions, label in ((wish.positive, 1), (wish.negative, 0)):
         places = node_coordinates(positions, graph, geometry)
         nodes = np.rint(places).astype(np.int64)
         inside = ((nodes >= 0) & (nodes < seeds.shape)).all(axis=1)
         places, nodes = places[inside], nodes[inside]
         if any(spans):
-            for number in _leading(places, nodes, graph, reach):
-                _plant_ball(seeds, nearest, graph, places[number], label, reach)
+            leading = _leading(places, nodes, graph, reach)
+            for first in range(0, len(leading), at_once):
+                some = leading[first : first + at_once]
+                _plant_balls(seeds, nearest, graph, places[some], label, reach)
         _plant_points(seeds, nearest, graph, places, nodes, label)
     return seeds
 
@@ -119,30 +125,39 @@ def _leading(
     return np.sort(first)
 
 
-def _plant_ball(
+def _plant_balls(
     seeds: npt.NDArray[np.int8],
     nearest: Array,
     graph: Graph,
-    place: FloatArray,
+    places: FloatArray,
     label: int,
     reach: float,
 ) -> None:
-    """Make the nodes around a click that look alike its seeds, in place, unless others' already."""
-    middle = np.rint(place).astype(int)
-    spans = [int(reach // step) for step in graph.spacing_kji]
-    part = tuple(
-        slice(max(0, m - span), m + span + 1) for m, span in zip(middle, spans, strict=True)
-    )
-    along = [
-        (np.arange(p.start, min(p.stop, n)) - m) * step
-        for p, n, m, step in zip(part, seeds.shape, place, graph.spacing_kji, strict=True)
-    ]
-    k, j, i = (np.square(a.astype(np.float32)) for a in along)
-    distance = np.sqrt(k[:, None, None] + j[:, None] + i)
-    alike = np.abs(graph.seen[part] - graph.seen[tuple(middle)]) < _ALIKE
-    own = alike & (distance <= reach) & (distance < nearest[part])
-    seeds[part][own] = label
-    nearest[part][own] = distance[own]
+    """Make the nodes around clicks that look like them seeds, in place, where none was nearer."""
+    middle = np.rint(places).astype(np.int64)
+    numbers, squares = [], []
+    for axis, (step, size) in enumerate(zip(graph.spacing_kji, seeds.shape, strict=True)):
+        span = int(reach // step)
+        nodes = middle[:, axis, None] + np.arange(-span, span + 1)
+        square = np.square((nodes - places[:, axis, None]) * step).astype(np.float32)
+        square[(nodes < 0) | (nodes >= size)] = np.inf
+        numbers.append(nodes * math.prod(seeds.shape[axis + 1 :]))
+        squares.append(square)
+    square = _outer_sum(squares)
+    near = square <= np.float32(reach**2)
+    nodes, distance = _outer_sum(numbers)[near], np.sqrt(square[near])
+    seen = graph.seen.ravel()
+    own = graph.seen[tuple(middle.T)].repeat(np.count_nonzero(near, axis=1))
+    alike = np.abs(seen[nodes] - own) < _ALIKE
+    nodes, distance = nodes[alike], distance[alike]
+    seeds.ravel()[nodes[distance < nearest.ravel()[nodes]]] = label
+    np.minimum.at(nearest.ravel(), nodes, distance)
+
+
+def _outer_sum(parts: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Sum (n, K), (n, J), (n, I) over all combinations of the second axes: (n, K J I)."""
+    k, j, i = parts
+    return (k[:, :, None, None] + j[:, None, :, None] + i[:, None, None]).reshape(len(k), -1)
 
 
 def _plant_points(
