@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from Testing.library.steps import done
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.segmenting import graph, prediction, walker
@@ -106,6 +107,28 @@ def test_pieces_of_work_are_small(a_case, a_wish, monkeypatch):
     fine = chunks_of(a_case, a_wish)
     monkeypatch.undo()
     assert len(fine) > len(chunks_of(a_case, a_wish)) + 5
+
+
+def test_where_memory_is_short_pieces_are_smaller_and_nodes_fewer(a_case, a_wish, monkeypatch):
+    monkeypatch.setattr(prediction, "_VOXELS_AT_ONCE", 4 * SHAPE[1] * SHAPE[2])
+    asked = []
+    real = prediction.graph_of
+    monkeypatch.setattr(prediction, "graph_of", lambda *a: asked.append(a[2]) or real(*a))
+    volume, field = a_case
+    inference = VolumeInference(field, volume, frugality=4)
+    head = Evidence(volume, field, 0).fit(a_wish)
+    chunks = [chunk for chunk in predict(a_wish, head, inference) if chunk.extent.size]
+    assert [chunk.extent.shape[0] for chunk in chunks] == [1] * SHAPE[0]
+    assert chunks[-1].final
+    assert asked == [prediction._NODES_OF_BOX // 4]
+
+
+def test_graphs_of_the_whole_volume_are_made_once_whatever_the_field(a_case, monkeypatch):
+    volume, field = a_case
+    inference = VolumeInference(field, volume)
+    first, _ = done(inference.graph(100))
+    monkeypatch.setattr("VoxelFeatLib.segmenting.inference.graph_of", None)
+    assert done(inference.renewed(field).graph(100)) == (first, 0)
 
 
 @pytest.mark.usefixtures("small_graphs")

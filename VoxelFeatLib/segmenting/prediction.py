@@ -66,7 +66,9 @@ def predict(
     box = inference.whole if box is None else box.clipped(inference.whole)
     if not box.size:
         return
-    chunks = _chunks(_Walk(wish, head, inference), box, visible)
+    pieces = list(box.pieces(_VOXELS_AT_ONCE // inference.frugality))
+    shown = [part for part in (extent.clipped(box) for extent in visible) if part.size]
+    chunks = _chunks(_Walk(wish, head, inference), shown, pieces)
     while not cancelled():
         chunk = next(chunks, None)
         if chunk is None:
@@ -74,16 +76,14 @@ def predict(
         yield chunk
 
 
-def _chunks(walk: _Walk, box: Extent, visible: Sequence[Extent]) -> Iterator[Chunk]:
+def _chunks(walk: _Walk, visible: Sequence[Extent], pieces: Sequence[Extent]) -> Iterator[Chunk]:
     for most in _NODES:
         for _ in walk.solve(most):
             yield Chunk.pause()
-    for shown in (extent.clipped(box) for extent in visible):
-        if shown.size:
-            yield Chunk(shown, walk.mask(shown), final=False)
+    for shown in visible:
+        yield Chunk(shown, walk.mask(shown), final=False)
     for _ in walk.solve_closer():
         yield Chunk.pause()
-    pieces = list(box.pieces(_VOXELS_AT_ONCE))
     for number, piece in enumerate(pieces, start=1):
         yield Chunk(piece, walk.mask(piece), number == len(pieces), number / len(pieces))
 
