@@ -131,8 +131,8 @@ def _flat(nested: Mapping[str, Any], above: str = "") -> dict[str, Any]:
 
 
 def _words(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:g}"
+    if isinstance(value, float) or (isinstance(value, int) and value >= 1_000_000):
+        return f"{value:.3g}"
     if isinstance(value, list):
         return ("\n" if value and isinstance(value[0], list | dict) else ", ").join(
             map(_words, value)
