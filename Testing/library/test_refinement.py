@@ -7,8 +7,10 @@ from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.resampling import resample_labels_nearest
 from VoxelFeatLib.imaging.volume import Volume
+from VoxelFeatLib.segmenting import refinement
 from VoxelFeatLib.segmenting.coarse import anti_alias, coarsen, smoothed, underlying_grid
 from VoxelFeatLib.segmenting.refinement import refine_steps
+from VoxelFeatLib.segmenting.samples import samples_at
 
 SHAPE = (24, 32, 32)
 FACTOR = 4
@@ -180,6 +182,30 @@ def test_paper_mode_follows_the_probe_inside_the_box_only(
     refined = refine(an_empty_volume, field, a_coarse_ball, mode="paper")
     assert not refined[:, :2, :2].any()
     assert dice(refined, a_ball) > 0.99
+
+
+def test_paper_mode_learns_from_the_whole_box_and_from_thin_masks(
+    an_empty_volume, a_grid, a_field_of, monkeypatch
+):
+    monkeypatch.setattr(refinement, "_PAPER_VOXELS", 400)
+    monkeypatch.setattr(refinement, "_PAPER_FEWEST", 4)
+    thin = np.zeros(SHAPE, dtype=bool)
+    thin[2:22, 16, 16] = True
+    seen = []
+
+    def recorded(field, volume, ras):
+        seen.append(np.rint(a_grid.to_ijk(ras))[:, ::-1].astype(int))
+        return samples_at(field, volume, ras)
+
+    monkeypatch.setattr(refinement, "samples_at", recorded)
+    noise = np.random.default_rng(0).normal(scale=0.05, size=(*SHAPE, 3))
+    field = a_field_of(a_grid, noise + thin[..., None] * (1, -1, 0))
+    refine(an_empty_volume, field, thin, mode="paper")
+    (voxels,) = seen
+    assert thin[tuple(voxels.T)].sum() >= 4
+    assert 400 <= len(np.unique(voxels, axis=0)) == len(voxels) <= 408
+    assert set(voxels[:, 0]) == set(range(24))
+    assert (voxels[:, 1:].min(), voxels[:, 1:].max()) == (11, 21)
 
 
 @pytest.mark.parametrize("mode", ["prior", "paper"])

@@ -20,7 +20,6 @@ import torch
 
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.field.feature_field import FeatureField
-from VoxelFeatLib.field.lattice import Lattice
 from VoxelFeatLib.imaging.aliases import Mask
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.masks import bounding_box
@@ -39,8 +38,10 @@ Mode = Literal["prior", "paper"]
 _POINTS = 1 << 16
 # The paper's box is so many voxels larger than the mask's on every side.
 _PAPER_MARGIN = 5
-# Voxels of random slices that the paper's probe is trained on: 200 epochs of them take seconds.
+# Voxels that the paper's probe is trained on: 200 epochs of them take seconds.
 _PAPER_VOXELS = 1 << 15
+# Of them inside and outside of the mask, at least, where there are so many.
+_PAPER_FEWEST = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +134,7 @@ def _prior_steps(
 def _paper_steps(
     volume: Volume, field: FeatureField, mask: Mask, geometry: Geometry, seed: int
 ) -> Iterator[RefineProgress]:
-    yield RefineProgress("Sampling slices", 0.0)
+    yield RefineProgress("Sampling the box", 0.0)
     noisy = resample_labels_nearest(mask, geometry, volume.geometry)
     box = bounding_box(noisy)
     if box is None:
@@ -142,7 +143,7 @@ def _paper_steps(
     high = [part.stop + _PAPER_MARGIN for part in box]
     whole = Extent.whole(volume.geometry.shape_kji)
     extent = Extent.of(low, high).clipped(whole)
-    positive, negative = _slice_samples(volume, field, noisy, extent, seed)
+    positive, negative = _box_samples(volume, field, noisy, extent, seed)
     yield RefineProgress("Training the probe", 0.2)
     head = _StandardisedHead.fit(positive, negative, seed)
     result = np.zeros(whole.shape, dtype=bool)
@@ -182,24 +183,28 @@ class _StandardisedHead:
         return self.head.logits(standardised, (intensity - mean[-1]) / scale[-1])
 
 
-def _slice_samples(
+def _box_samples(
     volume: Volume, field: FeatureField, noisy: Mask, extent: Extent, seed: int
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Return [features, intensity] inside and outside the mask, from random slices of a box."""
-    inside, outside = [], []
-    count = 0
-    for k in np.random.default_rng(seed).permutation(extent.shape[0]) + extent.start_kji[0]:
-        (_, j0, i0), (_, j1, i1) = extent.start_kji, extent.stop_kji
-        lattice = Lattice.of_voxels((int(k), j0, i0), (int(k) + 1, j1, i1))
-        ras = lattice.ras(volume.geometry, field.device).reshape(-1, 3).cpu().numpy()
-        x = samples_at(field, volume, ras)
-        labels = noisy[int(k), j0:j1, i0:i1].ravel()
-        inside.append(x[labels])
-        outside.append(x[~labels])
-        count += len(labels)
-        if count >= _PAPER_VOXELS and any(map(len, inside)) and any(map(len, outside)):
-            break
-    return np.concatenate(inside), np.concatenate(outside)
+    """Return [features, intensity] inside and outside the mask, at random voxels of a box.
+
+    Over 200 epochs random slices come to all of them; few whole ones would make the probe depend
+    on which they are.
+    """
+    part = noisy[extent.slices].ravel()
+    generator = np.random.default_rng(seed)
+    drawn = [(np.arange(part.size), _PAPER_VOXELS)]
+    # A thin mask in a large box may not be among them.
+    drawn += [(np.flatnonzero(kind), _PAPER_FEWEST) for kind in (part, ~part)]
+    chosen = np.unique(
+        np.concatenate(
+            [generator.choice(of, min(most, len(of)), replace=False) for of, most in drawn]
+        )
+    )
+    voxels = np.stack(np.unravel_index(chosen, extent.shape), axis=1) + extent.start_kji
+    x = samples_at(field, volume, volume.geometry.to_ras(voxels[:, ::-1]))
+    labels = part[chosen]
+    return x[labels], x[~labels]
 
 
 def _extent_around(labels: Mask, grid: Geometry, geometry: Geometry, *, margin: float) -> Extent:
