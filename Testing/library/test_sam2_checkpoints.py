@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -188,6 +189,12 @@ def test_a_missing_file_or_a_folder_is_told(tmp_path):
     for path in (tmp_path / "none.pt", tmp_path):
         with pytest.raises(WeightsError, match="cannot be read"):
             load_checkpoint(path)
+
+
+@pytest.mark.parametrize("name", ["~nobody-has-this-name/a.pt", "a\0b.pt", "a" * 5000 + ".pt"])
+def test_a_name_that_no_file_has_is_told(name):
+    with pytest.raises(WeightsError, match="cannot be read"):
+        load_checkpoint(Path(name))
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes by name")

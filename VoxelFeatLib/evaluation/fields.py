@@ -139,5 +139,6 @@ class FieldStore:
 def _digest(path: Path) -> str:
     try:
         return sha256_of(path.expanduser())
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror or error}).") from error
+    except (OSError, ValueError, RuntimeError) as error:  # of a name that no file can have, too
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path} cannot be read ({reason}).") from error

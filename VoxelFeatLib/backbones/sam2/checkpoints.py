@@ -59,12 +59,13 @@ def load_checkpoint(path: Path, official: OfficialWeights | None = None) -> Chec
     Raises:
         WeightsError: The file is missing, damaged, foreign, or has numbers that are not finite.
     """
-    path = path.expanduser()
     try:
+        path = path.expanduser()
         sha256 = sha256_of(path)
-    except OSError as error:
+    except (OSError, ValueError, RuntimeError) as error:  # of a name that no file can have, too
+        reason = getattr(error, "strerror", None) or error
         raise WeightsError(
-            f"The checkpoint {path} cannot be read ({error.strerror or error}): choose another."
+            f"The checkpoint {path} cannot be read ({reason}): choose another."
         ) from error
     if official is not None and official.sha256 != sha256:
         raise WeightsError(

@@ -79,7 +79,7 @@ class BackboneOrder:
             device,
             values.text("encoding", ""),
             values.whole("input_size", 0) or None,
-            Path(weights).expanduser() if weights else None,
+            Path(weights) if weights else None,
             DownloadSettings(mirror=values.text("mirror", "")),
         )
         available, reason = availability(name)
