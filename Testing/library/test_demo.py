@@ -267,9 +267,11 @@ def test_a_user_stops_when_nothing_is_wrong(a_field_of) -> None:
     phantom = make_phantom((8, 24, 24), (16.0, 16.0, 24.0))
     wanted = Structure.of(phantom, "liver")
     assert wanted.color == tuple(part / 255 for part in Label.LIVER.color)
+    # It stands out from all else, in the image and in the features.
+    volume = replace(phantom.volume, voxels=np.where(wanted.mask, 300, -300).astype(np.int16))
     features = np.repeat(wanted.mask[..., None], 3, axis=-1) * 10.0
-    field = a_field_of(phantom.volume.geometry, features)
-    *_, last = click_through(Session(phantom.volume, field), wanted, 10)
+    field = a_field_of(volume.geometry, features)
+    *_, last = click_through(Session(volume, field), wanted, 10)
     assert last.dice[-1] == 1
     assert len(last.clicks) == len(last.dice) == len(last.seconds) < 10
 
