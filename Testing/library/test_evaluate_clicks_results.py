@@ -197,7 +197,11 @@ def test_a_label_that_no_case_has_is_told(a_data_set, tmp_path):
     run = evaluation(a_data_set, tmp_path / "r", Recorded(), wanted=["2", "spleen"])
     list(run)
     assert [r.case for r in run.results] == ["a"]
-    assert run.failures == [Failure("", "spleen", "", "No case has the label “spleen”.")]
+    (failure,) = run.failures
+    assert failure.sentence.startswith("No case has the label “spleen”; there are: ")
+    assert {label.name for case in a_data_set for label in case.open().labels} <= set(
+        failure.sentence.partition("there are: ")[2].split(", ")
+    )
 
 
 # ---------------------------------------------------------------------------- fields

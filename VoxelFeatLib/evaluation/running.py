@@ -59,6 +59,10 @@ class Failure:
         return f"{names}: {self.sentence}"
 
 
+# Labels named where one that was asked for is missing.
+_LISTED = 20
+
+
 @dataclass(frozen=True)
 class Progress:
     """How far an evaluation is.
@@ -143,21 +147,28 @@ class Evaluation(ABC, Generic[M, R]):
     def __iter__(self) -> Iterator[Progress]:
         """Run; yields before each case and as methods get on."""
         found: set[Label] = set()
+        there: set[Label] = set()
         for number, case in enumerate(self.cases):
             yield Progress(number / len(self.cases), case.name)
             with self._noting(case.name):
-                for step in self._case(case.name, case.open(), found):
+                opened = case.open()
+                there.update(opened.labels)
+                for step in self._case(case.name, opened, found):
                     yield Progress((number + step.fraction) / len(self.cases), step.words)
         if self.failures:  # it may be among what failed
             return
+        known = sorted(there, key=lambda label: (label.number or 0, label.name))
+        names = [label.name for label in known[:_LISTED]] + ["…"] * (len(known) > _LISTED)
         self.failures += [
-            Failure("", word, "", f"No case has the label “{word}”.")
+            Failure("", word, "", f"No case has the label “{word}”; there are: {', '.join(names)}")
             for word in self.wanted
             if not any(label.answers(word) for label in found)
         ]
 
     def _case(self, name: str, case: OpenCase, found: set[Label]) -> Iterator[Progress]:
         labels = chosen(case.labels, self.wanted)
+        if not self.methods:  # all left out: what is missing is not the label
+            found.update(labels)
         # By method first: what a method keeps of the volume serves all targets.
         tasks = [(method, label) for method in self.methods for label in labels]
         for done, (method, label) in enumerate(tasks):
