@@ -8,6 +8,7 @@ import sys
 # the driver, and of the library for matrix products.
 _NO_MEMORY = (
     "can't allocate memory",
+    "Cannot allocate memory",
     "not enough memory",
     "out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",

@@ -85,6 +85,10 @@ def test_a_wrong_option_is_2() -> None:
         (PermissionError(13, "Permission denied", "/a/b.csv"), "Cannot use /a/b.csv: Permission"),
         (OSError(28, "No space left on device"), "Cannot use the output: No space left"),
         (MemoryError(), "The machine has too little free memory for this."),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"),
+            "The machine has too little free memory for this.",
+        ),
     ],
 )
 def test_what_the_system_refuses_is_2_and_a_sentence(error: Exception, sentence: str) -> None:
@@ -93,9 +97,10 @@ def test_what_the_system_refuses_is_2_and_a_sentence(error: Exception, sentence:
     assert err.startswith(f"Error: {sentence}")
 
 
-def test_a_defect_is_not_hidden() -> None:
-    with pytest.raises(ZeroDivisionError):
-        run(ZeroDivisionError())
+@pytest.mark.parametrize("defect", [ZeroDivisionError, RuntimeError])
+def test_a_defect_is_not_hidden(defect: type[Exception]) -> None:
+    with pytest.raises(defect):
+        run(defect())
 
 
 def test_version_and_help_come_without_torch() -> None:

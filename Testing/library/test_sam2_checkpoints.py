@@ -19,7 +19,7 @@ from VoxelFeatLib.backbones.sam2 import checkpoints
 from VoxelFeatLib.backbones.sam2.checkpoints import load_checkpoint
 from VoxelFeatLib.backbones.sam2.model import ARCHITECTURES, Encoder
 from VoxelFeatLib.backbones.weights.catalogue import CATALOGUE, OfficialWeights, sha256_of
-from VoxelFeatLib.errors import InputError, WeightsError
+from VoxelFeatLib.errors import InputError, NotEnoughMemoryError, WeightsError
 
 FIRST = "image_encoder.trunk.patch_embed.proj.weight"
 LAST_BLOCK = "image_encoder.trunk.blocks.11.norm1.weight"
@@ -169,6 +169,19 @@ def test_a_damaged_file_is_told_in_a_sentence(name, make, a_state, tmp_path):
     with pytest.raises(WeightsError, match="damaged, or no checkpoint") as caught:
         load_checkpoint(tmp_path / name)
     assert str(tmp_path / name) in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("unable to mmap 9 bytes: Cannot allocate memory (12)")]
+)
+def test_too_little_memory_is_not_called_damage(error, a_state, tmp_path, monkeypatch):
+    def load(*_, **__):
+        raise error
+
+    path = save({"model": a_state}, tmp_path / "a.pt")
+    monkeypatch.setattr(checkpoints.torch, "load", load)
+    with pytest.raises(NotEnoughMemoryError, match="too little free memory"):
+        load_checkpoint(path)
 
 
 @pytest.mark.parametrize("function", [open, os.system])

@@ -52,6 +52,14 @@ def test_a_constant_channel_does_not_break_the_whitening():
     assert np.linalg.eigvalsh(covariance).min() > 0
 
 
+def test_rounding_of_features_that_never_vary_is_not_blown_up():
+    x = np.full((100, 4), 0.8)
+    x += 1e-9 * np.random.default_rng(3).standard_normal(x.shape)
+    statistics = FeatureStatistics(x.mean(axis=0), shrunk_covariance(x), x, np.zeros((100, 3)))
+    other = np.nextafter(np.float32(0.8), np.float32(1))  # as another way of computing has it
+    assert np.abs(statistics.whiten([[other] * 4])).max() < 100
+
+
 def test_whitened_samples_are_uncorrelated(a_body):
     statistics = FeatureStatistics.of(*a_body, count=2000)
     covariance = statistics.whitening @ statistics.covariance @ statistics.whitening.T

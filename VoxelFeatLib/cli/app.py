@@ -23,7 +23,13 @@ from VoxelFeatLib.cli.segment import segment
 from VoxelFeatLib.cli.weights import backbones, weights_program
 from VoxelFeatLib.cli.worker import worker
 from VoxelFeatLib.environment import prepare_for_torch
-from VoxelFeatLib.errors import Cancelled, InputError, NotEnoughMemoryError, VoxelFeatError
+from VoxelFeatLib.errors import (
+    Cancelled,
+    InputError,
+    NotEnoughMemoryError,
+    VoxelFeatError,
+    is_out_of_memory,
+)
 
 USER_ERROR = 2
 CANCELLED = 130
@@ -55,7 +61,9 @@ class Commands(TyperGroup):
             what = error.filename or "the output"
             say_error(InputError(f"Cannot use {what}: {error.strerror or error}."))
             raise typer.Exit(USER_ERROR) from error
-        except MemoryError as error:
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):  # torch has RuntimeErrors for that, too
+                raise
             say_error(
                 NotEnoughMemoryError(
                     "The machine has too little free memory for this.",

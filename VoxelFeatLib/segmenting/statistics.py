@@ -30,6 +30,8 @@ _SAMPLES = 20_000
 _BACKGROUND = 1024
 # Of an axis of the correlations, to be kept; the axes' mean variance is 1.
 _SMALLEST_VARIANCE = 1e-2
+# Of the largest number: smaller deviations are single precision's rounding.
+_ROUNDING = 16 * float(np.finfo(np.float32).eps)
 # Candidates drawn for each in-body sample wanted: enough when the body fills 1/8 of the volume.
 _CANDIDATES = 8
 
@@ -121,14 +123,16 @@ def shrunk_covariance(x: FloatArray) -> FloatArray:
 
     The channels are brought to unit variance first, so that the target (a multiple of the
     identity) treats features and intensity alike, and back afterwards; constant channels get a
-    variance of one ten-thousandth of the mean one.
+    deviation of one ten-thousandth of the mean one, but no less than single precision's rounding:
+    of a volume of one value nothing else is left.
 
     Source: Ledoit and Wolf, A well-conditioned estimator for large-dimensional covariance
     matrices, Journal of Multivariate Analysis 88, 2004, section 3.2.
     """
     count, size = x.shape
     scale = x.std(axis=0)
-    scale = np.maximum(scale, 1e-4 * max(float(np.sqrt(np.mean(scale**2))), 1e-12))
+    least = max(1e-4 * float(np.sqrt(np.mean(scale**2))), _ROUNDING * float(np.abs(x).max()))
+    scale = np.maximum(scale, max(least, 1e-12))
     standardised = (x - x.mean(axis=0)) / scale
     sample = standardised.T @ standardised / count
     level = np.trace(sample) / size

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from VoxelFeatLib.backbones.sam2.model import ARCHITECTURES, Architecture, Encoder
 from VoxelFeatLib.backbones.weights.catalogue import CATALOGUE, OfficialWeights, sha256_of
-from VoxelFeatLib.errors import WeightsError
+from VoxelFeatLib.errors import NotEnoughMemoryError, WeightsError, is_out_of_memory
 
 _log = logging.getLogger(__name__)
 
@@ -93,6 +93,7 @@ def read_weights(path: Path) -> Mapping[str, Any]:
 
     Raises:
         WeightsError: It has no dict of weights.
+        NotEnoughMemoryError: It does not fit into memory.
     """
     try:
         if path.suffix.lower() == ".safetensors":
@@ -100,9 +101,11 @@ def read_weights(path: Path) -> Mapping[str, Any]:
         # Zip archives are mapped: optimisers' states of hundreds of megabytes are never read.
         mapped = zipfile.is_zipfile(path)
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped or None)
-    except MemoryError:
-        raise
     except Exception as error:  # a foreign file may fail in any way
+        if is_out_of_memory(error):
+            raise NotEnoughMemoryError(
+                f"There is too little free memory to read {path}; close other programs."
+            ) from error
         raise _unreadable(path, error) from error
     if not isinstance(content, Mapping):
         raise _foreign(path, f"it holds a {type(content).__name__}, not weights by name")
