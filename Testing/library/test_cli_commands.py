@@ -157,7 +157,7 @@ def test_segment_starts_from_a_mask_on_other_voxels(
         (("-p", "in.csv", "--box", "1,2", "-o", "o.nrrd"), "'1,2' is no box"),
         (("-p", "in.csv", "--box", "90,90,90,95,95,95", "-o", "o.nrrd"), "no voxel of the volume"),
         (("-p", "in.csv", "--also", "o=in.csv", "-o", "o.nrrd"), "Two segments are named"),
-        (("-p", "in.csv", "--device", "warp", "-o", "o.nrrd"), "The device warp cannot be used"),
+        (("-p", "in.csv", "--device", "warp", "-o", "o.nrrd"), "The device “warp” cannot be used"),
         (("-p", "far.csv", "-o", "o.nrrd"), "lies outside the volume"),
         (("-p", "in.csv", "-n", "in.csv", "-o", "o.nrrd"), 'segment "o" and a negative one'),
         (

@@ -153,7 +153,7 @@ def test_a_checkpoint_is_written_now_and_then(
         (("-o", "ct.nii.gz"), "with the ending .voxelfeat"),
         (("--checkpoint", "a.voxelfeat"), "with the ending .checkpoint"),
         (("--resume", "none.checkpoint"), "There is no"),
-        (("--device", "warp"), "The device warp cannot be used here."),
+        (("--device", "warp"), "The device “warp” cannot be used on this machine."),
         (("--series", "1"), "there is no series to choose"),
     ],
 )
