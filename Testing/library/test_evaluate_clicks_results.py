@@ -193,6 +193,18 @@ def test_what_fails_does_not_stop_the_rest(a_data_set, tmp_path):
         list(evaluation(a_data_set, tmp_path / "s", Recorded(cancel)))
 
 
+def test_a_case_without_labels_is_told(a_data_set, tmp_path):
+    write_labelmap(a_data_set / "b_labels.nii.gz", np.zeros(SHAPE, dtype=np.uint8), GEOMETRY)
+    run = evaluation(a_data_set, tmp_path / "r", Recorded())
+    list(run)
+    assert {result.case for result in run.results} == {"a"}
+    (failure,) = run.failures
+    assert (failure.case, failure.sentence) == (
+        "b",
+        "No voxel of this case has a label; check its label file.",
+    )
+
+
 def test_a_label_that_no_case_has_is_told(a_data_set, tmp_path):
     run = evaluation(a_data_set, tmp_path / "r", Recorded(), wanted=["2", "spleen"])
     list(run)

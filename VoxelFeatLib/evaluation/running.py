@@ -166,6 +166,8 @@ class Evaluation(ABC, Generic[M, R]):
         ]
 
     def _case(self, name: str, case: OpenCase, found: set[Label]) -> Iterator[Progress]:
+        if not case.labels:
+            raise InputError("No voxel of this case has a label; check its label file.")
         labels = chosen(case.labels, self.wanted)
         if not self.methods:  # all left out: what is missing is not the label
             found.update(labels)
