@@ -101,9 +101,9 @@ def test_free_memory_is_what_the_system_has():
 
 def test_too_little_memory_is_refused_in_one_sentence(monkeypatch):
     monkeypatch.setattr(memory, "free_memory", lambda _: 2_000_000_000)
-    check_memory(2_000_000_000, CPU)
+    check_memory(2_000_000_000, CPU, "balanced")
     with pytest.raises(NotEnoughMemoryError) as caught:
-        check_memory(3_400_000_000, CPU)
+        check_memory(3_400_000_000, CPU, "balanced")
     message = str(caught.value)
     assert "3.4 GB" in message
     assert "2.0 GB" in message
@@ -112,10 +112,18 @@ def test_too_little_memory_is_refused_in_one_sentence(monkeypatch):
     assert message.endswith(".")
 
 
+@pytest.mark.parametrize(("device", "preset"), [("cpu", "fast"), ("cpu", "draft"), ("cuda", "small-gpu")])
+def test_nobody_is_sent_to_the_preset_they_have(monkeypatch, device, preset):
+    monkeypatch.setattr(memory, "free_memory", lambda _: 1)
+    with pytest.raises(NotEnoughMemoryError, match="smaller input size") as caught:
+        check_memory(2, torch.device(device), preset)
+    assert preset not in str(caught.value)
+
+
 def test_the_gpu_is_named(monkeypatch):
     monkeypatch.setattr(memory, "free_memory", lambda _: 1)
     with pytest.raises(NotEnoughMemoryError, match="on the GPU"):
-        check_memory(2, torch.device("cuda"))
+        check_memory(2, torch.device("cuda"), "balanced")
 
 
 def test_a_fit_asks_before_it_starts(monkeypatch):
@@ -156,11 +164,11 @@ def test_maps_of_a_batch_count_while_they_are_standardised():
     assert needed(more) - needed(FAST) == BACKBONE.work_bytes() + (4 + 2) * numbers
 
 
-@pytest.mark.parametrize(("device", "preset"), [("cpu", "fast"), ("cuda", "small-gpu")])
+@pytest.mark.parametrize(("device", "preset"), [("cpu", "fast"), ("cpu", "draft"), ("cuda", "small-gpu")])
 def test_a_refusal_names_a_preset_that_needs_less(monkeypatch, device, preset):
     monkeypatch.setattr(memory, "free_memory", lambda _: 1)
     with pytest.raises(NotEnoughMemoryError, match=f"the preset “{preset}”"):
-        check_memory(2, torch.device(device))
+        check_memory(2, torch.device(device), "balanced")
 
 
 def test_grids_respect_their_bound():

@@ -111,6 +111,7 @@ def test_pieces_of_work_are_small(a_case, a_wish, monkeypatch):
 
 def test_where_memory_is_short_pieces_are_smaller_and_nodes_fewer(a_case, a_wish, monkeypatch):
     monkeypatch.setattr(prediction, "_VOXELS_AT_ONCE", 4 * SHAPE[1] * SHAPE[2])
+    monkeypatch.setattr(prediction, "_NODES", (400,))  # coarse enough for a closer graph
     asked = []
     real = prediction.graph_of
     monkeypatch.setattr(prediction, "graph_of", lambda *a: asked.append(a[2]) or real(*a))

@@ -77,7 +77,7 @@ class Fitter:
         with torch.device("meta"):  # shapes alone: to be asked for before anything is allocated
             shapes = network_for(preset, volume.geometry, backbone)
         self.memory = fit_memory(volume.geometry, backbone, shapes, preset)
-        check_memory(self.memory, self.device)
+        check_memory(self.memory, self.device, preset.name)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # initial weights
             network = network_for(preset, volume.geometry, backbone)

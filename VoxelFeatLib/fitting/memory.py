@@ -81,8 +81,8 @@ def _kept_values(backbone: Backbone, network: FieldNetwork, preset: Preset) -> i
     return total
 
 
-def check_memory(needed: int, device: torch.device) -> None:
-    """Refuse a fit that cannot run.
+def check_memory(needed: int, device: torch.device, preset: str) -> None:
+    """Refuse a fit with this preset that cannot run.
 
     Raises:
         NotEnoughMemoryError: `needed` bytes are more than the device has free.
@@ -90,9 +90,11 @@ def check_memory(needed: int, device: torch.device) -> None:
     free = free_memory(device)
     if needed > free:
         place = "on the GPU" if device.type == "cuda" else "in memory"
-        preset = "fast" if device.type == "cpu" else "small-gpu"
+        smaller = "fast" if device.type == "cpu" else "small-gpu"
+        advice = "close other programs, crop or resample the volume, or choose "
+        # Who has a smaller preset already can still make the backbone's maps smaller.
+        advice += "a smaller input size" if preset in {smaller, "draft"} else f"the preset “{smaller}”"
         raise NotEnoughMemoryError(
             f"This fit needs about {needed / 1e9:.1f} GB, "
-            f"but only {free / 1e9:.1f} GB are free {place}; "
-            f"close other programs, crop or resample the volume, or choose the preset “{preset}”."
+            f"but only {free / 1e9:.1f} GB are free {place}; {advice}."
         )

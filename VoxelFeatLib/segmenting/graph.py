@@ -97,16 +97,24 @@ def graph_of(
 
     Pauses between parts of a large volume.
     """
-    spacing = volume.geometry.spacing[::-1]
-    lattice = Lattice.covering(extent.start_kji, extent.stop_kji, spacing, most)
+    lattice, spacing_kji = nodes_of(volume, extent, most)
     values = yield from _pooled(volume.voxels[extent.slices], lattice.shape_kji)
-    k, j, i = (float(s * d) for s, d in zip(lattice.step_ijk[::-1], spacing, strict=True))
     return Graph(
         lattice,
         torch.from_numpy(values).to(device),
         torch.from_numpy(contrast(volume, values)).to(device),
-        (k, j, i),
+        spacing_kji,
     )
+
+
+def nodes_of(
+    volume: Volume, extent: Extent, most: int
+) -> tuple[Lattice, tuple[float, float, float]]:
+    """Return where the nodes of such a graph are, and their distances along k, j, i in mm."""
+    spacing = volume.geometry.spacing[::-1]
+    lattice = Lattice.covering(extent.start_kji, extent.stop_kji, spacing, most)
+    k, j, i = (float(s * d) for s, d in zip(lattice.step_ijk[::-1], spacing, strict=True))
+    return lattice, (k, j, i)
 
 
 def contrast(volume: Volume, values: npt.ArrayLike) -> Array:

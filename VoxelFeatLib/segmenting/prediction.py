@@ -20,7 +20,7 @@ from VoxelFeatLib.imaging.aliases import Mask
 from VoxelFeatLib.imaging.masks import bounding_box
 from VoxelFeatLib.segmenting.components import touched_components
 from VoxelFeatLib.segmenting.extent import Chunk, Extent
-from VoxelFeatLib.segmenting.graph import Graph, graph_of
+from VoxelFeatLib.segmenting.graph import Graph, graph_of, nodes_of
 from VoxelFeatLib.segmenting.potential import Potential
 from VoxelFeatLib.segmenting.seeding import lift_of, node_coordinates, potentials_for
 from VoxelFeatLib.segmenting.walker import solve
@@ -115,9 +115,11 @@ class _Walk:
         inference = self._inference
         yield
         most = _NODES_OF_BOX // inference.frugality
+        _, spacing_kji = nodes_of(inference.volume, extent, most)
+        if min(spacing_kji) > _FINER * min(coarse.graph.spacing_kji):
+            return
         graph = yield from graph_of(inference.volume, extent, most, inference.field.device)
-        if min(graph.spacing_kji) <= _FINER * min(coarse.graph.spacing_kji):
-            self._closer = yield from self._solved(graph, extent)
+        self._closer = yield from self._solved(graph, extent)
 
     def mask(self, extent: Extent) -> Mask:
         """Tell an extent's voxels from the closest potential there is; clicked ones are as told."""
