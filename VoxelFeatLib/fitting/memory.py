@@ -91,10 +91,11 @@ def check_memory(needed: int, device: torch.device, preset: str) -> None:
     if needed > free:
         place = "on the GPU" if device.type == "cuda" else "in memory"
         smaller = "fast" if device.type == "cpu" else "small-gpu"
-        advice = "close other programs, crop or resample the volume, or choose "
         # Who has a smaller preset already can still make the backbone's maps smaller.
-        advice += "a smaller input size" if preset in {smaller, "draft"} else f"the preset “{smaller}”"
+        small = preset in {smaller, "draft"}
+        choice = "a smaller input size" if small else f"the preset “{smaller}”"
         raise NotEnoughMemoryError(
             f"This fit needs about {needed / 1e9:.1f} GB, "
-            f"but only {free / 1e9:.1f} GB are free {place}; {advice}."
+            f"but only {free / 1e9:.1f} GB are free {place}; "
+            f"close other programs, crop or resample the volume, or choose {choice}."
         )
