@@ -23,7 +23,7 @@ from VoxelFeatLib.evaluation.refinement.bars import draw_bars
 from VoxelFeatLib.evaluation.refinement.evaluation import RefinementEvaluation
 from VoxelFeatLib.evaluation.refinement.methods.antialiasing import AntiAliasing
 from VoxelFeatLib.evaluation.refinement.methods.probes import Probe
-from VoxelFeatLib.evaluation.refinement.methods.registry import Kitchen
+from VoxelFeatLib.evaluation.refinement.methods.registry import MethodMaker
 from VoxelFeatLib.evaluation.refinement.methods.upsampled import upsampled_field
 from VoxelFeatLib.evaluation.refinement.noise import Noise
 from VoxelFeatLib.evaluation.refinement.published import published_dice
@@ -265,20 +265,20 @@ def test_what_the_noise_swallows_is_left_out(a_data_set, tmp_path):
 
 def test_methods_without_weights_are_left_out(tmp_path):
     fields = FieldStore(tmp_path, BackboneChoice("filters", BackboneOptions()), "draft", 0)
-    kitchen = Kitchen(fields)
+    maker = MethodMaker(fields)
     names = ["sam-video", "voxelfeat-prior", "sam-autoprompt", "anti-aliasing", "sam-probe"]
-    made, left_out = kitchen.methods(names)
+    made, left_out = maker.methods(names)
     assert [m.name for m in made] == ["voxelfeat-prior", "anti-aliasing", "sam-probe"]
     assert [sentence.partition(":")[0] for sentence in left_out] == [
         "SAM-Video-Prop",
         "SAM-Autoprompt",
     ]
-    lost = Kitchen(fields, sam="missing.pt", missing="There are no weights.")
+    lost = MethodMaker(fields, sam="missing.pt", missing="There are no weights.")
     made, left_out = lost.methods(["sam-video", "voxelfeat-probe", "sam-probe"])
     assert made == []
     assert left_out[1] == "VoxelFeat-Probe: There are no weights."
     with pytest.raises(InputError, match="choose of: anti-aliasing"):
-        kitchen.methods(["magic"])
+        maker.methods(["magic"])
 
 
 def test_fields_of_other_settings_have_other_names(tmp_path):

@@ -16,7 +16,7 @@ from VoxelFeatLib.backbones.sam2.whole import load_whole
 from VoxelFeatLib.errors import InputError, WeightsError
 from VoxelFeatLib.evaluation.fields import BackboneChoice, FieldStore
 from VoxelFeatLib.evaluation.refinement.methods.autoprompt import SamAutoprompt
-from VoxelFeatLib.evaluation.refinement.methods.registry import Kitchen
+from VoxelFeatLib.evaluation.refinement.methods.registry import MethodMaker
 from VoxelFeatLib.evaluation.refinement.methods.videoprop import SamVideo
 from VoxelFeatLib.evaluation.refinement.noise import Noise
 from VoxelFeatLib.evaluation.refinement.sam.model import Sam, Slices
@@ -211,7 +211,7 @@ def test_the_central_slice_keeps_the_noisy_mask(a_sam, a_volume):
 def test_both_methods_share_one_model(a_checkpoint, tmp_path):
     choice = BackboneChoice("filters", BackboneOptions())
     fields = FieldStore(tmp_path, choice, "draft", 0)
-    (first, second), left_out = Kitchen(fields, sam=str(a_checkpoint)).methods(
+    (first, second), left_out = MethodMaker(fields, sam=str(a_checkpoint)).methods(
         ["sam-autoprompt", "sam-video"]
     )
     assert left_out == []

@@ -11,7 +11,7 @@ from Testing.library.steps import done
 from VoxelFeatLib.field.lattice import Lattice
 from VoxelFeatLib.segmenting import walker
 from VoxelFeatLib.segmenting.graph import SHARPNESS, Graph
-from VoxelFeatLib.segmenting.walker import Potentials, solve
+from VoxelFeatLib.segmenting.walker import NodePriors, solve
 
 SHAPES = [(3, 4, 5), (1, 6, 7), (4, 1, 1), (1, 1, 1)]
 
@@ -33,7 +33,7 @@ def make_potentials(shape, strength=0.05):
     prior = torch.rand(shape, generator=generator)
     fixed = torch.rand(shape, generator=generator) < 0.2
     prior = torch.where(fixed, prior.round(), prior)
-    return Potentials(prior, strength * (1 + torch.rand(shape, generator=generator)), fixed)
+    return NodePriors(prior, strength * (1 + torch.rand(shape, generator=generator)), fixed)
 
 
 def direct_solution(graph, asked):
@@ -89,7 +89,7 @@ def test_without_priors_it_is_the_random_walker_of_scikit_image():
         data, labels, beta=SHARPNESS * 10 * data.std(), mode="bf", return_full_prob=True
     )[1]
     prior = torch.from_numpy((labels == 2).astype(np.float32))
-    asked = Potentials(prior, torch.full(shape, 1e-7), torch.from_numpy(labels > 0))
+    asked = NodePriors(prior, torch.full(shape, 1e-7), torch.from_numpy(labels > 0))
     x, _ = done(solve(graph, asked))
     np.testing.assert_allclose(x.numpy(), expected, atol=2e-3)
 
@@ -105,7 +105,7 @@ def test_known_nodes_keep_their_value_and_others_lie_between():
 
 def test_all_known_needs_no_step():
     asked = make_potentials((3, 3, 3))
-    asked = Potentials(asked.prior, asked.strength, torch.ones(3, 3, 3, dtype=torch.bool))
+    asked = NodePriors(asked.prior, asked.strength, torch.ones(3, 3, 3, dtype=torch.bool))
     x, pauses = done(solve(make_graph((3, 3, 3)), asked))
     assert torch.equal(x, asked.prior)
     assert pauses == 0

@@ -71,7 +71,7 @@ def refinement(
 
     # torch loads only now, after everything that can be wrong in the arguments
     from VoxelFeatLib.evaluation.refinement.evaluation import RefinementEvaluation
-    from VoxelFeatLib.evaluation.refinement.methods.registry import PROBES, Kitchen
+    from VoxelFeatLib.evaluation.refinement.methods.registry import PROBES, MethodMaker
 
     names = evaluating.words_of(methods)
     watch = evaluating.Watch("Refining")
@@ -80,7 +80,7 @@ def refinement(
     missing = ""
     if weights is None and any(name in PROBES for name in names):
         missing = _missing(backbone, mirror)
-    compared, left_out = Kitchen(fields, sam, missing, seed).methods(names)
+    compared, left_out = MethodMaker(fields, sam, missing, seed).methods(names)
     wanted = evaluating.words_of(labels)
     run = RefinementEvaluation(cases, wanted, compared, noise, output / "results")
     run.left_out += left_out

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from VoxelFeatLib.segmenting.graph import Graph
-from VoxelFeatLib.segmenting.walker import Potentials
+from VoxelFeatLib.segmenting.walker import NodePriors
 
 if TYPE_CHECKING:
     from VoxelFeatLib.imaging.aliases import FloatArray
@@ -59,7 +59,7 @@ def lift_of(wish: Wish, volume_logits: Array, click_logits: Array) -> float:
 
 def potentials_for(
     wish: Wish, graph: Graph, logits: Array, geometry: Geometry, start: torch.Tensor | None = None
-) -> Potentials:
+) -> NodePriors:
     """Say what a graph's nodes should be, and where.
 
     Args:
@@ -80,7 +80,7 @@ def potentials_for(
         faces = torch.from_numpy(_inner_faces(graph, geometry)).to(device) & ~fixed
         prior, fixed = torch.where(faces, start, prior), fixed | faces
     width = float(np.prod(graph.spacing_kji) ** (1 / 3)) / (_UNIT * geometry.radius)
-    return Potentials(prior, torch.full_like(prior, _STRENGTH * width**2), fixed)
+    return NodePriors(prior, torch.full_like(prior, _STRENGTH * width**2), fixed)
 
 
 def seeds_of(wish: Wish, graph: Graph, geometry: Geometry) -> npt.NDArray[np.int8]:

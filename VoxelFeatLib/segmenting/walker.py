@@ -24,7 +24,7 @@ _STEPS_BETWEEN_LOOKS = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Potentials:
+class NodePriors:
     """What is asked of the nodes of a graph, all (nk, nj, ni) float32.
 
     Attributes:
@@ -39,7 +39,7 @@ class Potentials:
 
 
 def solve(
-    graph: Graph, asked: Potentials, start: torch.Tensor | None = None
+    graph: Graph, asked: NodePriors, start: torch.Tensor | None = None
 ) -> Generator[None, None, torch.Tensor]:
     """Work out the potential of every node, (nk, nj, ni); pauses every few steps.
 
@@ -68,7 +68,7 @@ class _System:
     columns but for the diagonal, and no residual: nothing reaches them.
     """
 
-    def __init__(self, graph: Graph, asked: Potentials) -> None:
+    def __init__(self, graph: Graph, asked: NodePriors) -> None:
         self._graph = graph
         self._asked = asked
         self._diagonal = graph.degree + asked.strength

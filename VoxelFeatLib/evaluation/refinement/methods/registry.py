@@ -27,8 +27,8 @@ PROBES = ("sam-probe", "voxelfeat-probe", "voxelfeat-prior")
 
 
 @dataclass(frozen=True)
-class Kitchen:
-    """What methods are made of.
+class MethodMaker:
+    """Makes methods by their names.
 
     Attributes:
         fields: Gives the fields.
