@@ -49,7 +49,17 @@ class FieldFileError(VoxelFeatError):
 
 
 class NotEnoughMemoryError(VoxelFeatError):
-    """The work was refused because it would not fit into memory."""
+    """The work does not fit into memory, or was refused because it would not."""
+
+    def __init__(
+        self,
+        message: str = (
+            "There is too little free memory for this: close other programs, crop or resample the "
+            "volume, or use another device."
+        ),
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, hint)
 
 
 class Cancelled(VoxelFeatError):  # noqa: N818 - not an error of anybody's: the user asked for it

@@ -18,7 +18,7 @@ from _tables import Row
 from _timing import seconds_of
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from VoxelFeatLib.backbones.memory import free_memory
+from VoxelFeatLib.devices.memory import free_memory
 
 # Large enough to leave caches behind and fill the machine.
 _COPY_BYTES = {"cuda": 4 << 30, "cpu": 256 << 20}

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 import VoxelFeatLib
 from VoxelFeatLib.cli import console, options
 from VoxelFeatLib.cli.app import new_program
+from VoxelFeatLib.devices.choice import device_named
 from VoxelFeatLib.errors import Cancelled, FieldFileError, InputError
-from VoxelFeatLib.fitting.devices import device_named
 from VoxelFeatLib.imaging.atomic import replacing
 
 
@@ -84,10 +84,10 @@ def test_a_wrong_option_is_2() -> None:
     [
         (PermissionError(13, "Permission denied", "/a/b.csv"), "Cannot use /a/b.csv: Permission"),
         (OSError(28, "No space left on device"), "Cannot use the output: No space left"),
-        (MemoryError(), "The machine has too little free memory for this."),
+        (MemoryError(), "There is too little free memory for this: close"),
         (
             RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"),
-            "The machine has too little free memory for this.",
+            "There is too little free memory for this: close",
         ),
     ],
 )

@@ -10,10 +10,11 @@ import psutil
 import pytest
 import torch
 
-from VoxelFeatLib.backbones.memory import free_memory, release_memory, total_memory
-from VoxelFeatLib.backbones.transfer import sent
+from VoxelFeatLib.devices.choice import best_device, device_named, devices
+from VoxelFeatLib.devices.memory import free_memory, release_memory, total_memory
+from VoxelFeatLib.devices.transfer import sent
 from VoxelFeatLib.errors import InputError, NotEnoughMemoryError, is_out_of_memory
-from VoxelFeatLib.fitting.devices import best_device, default_preset, device_named, devices
+from VoxelFeatLib.fitting.default_preset import default_preset
 
 GB = 10**9
 

@@ -17,6 +17,7 @@ LAYERS = (
     "environment",
     "cache",
     "imaging",
+    "devices",
     "backbones",
     "field",
     "fitting",
@@ -38,6 +39,7 @@ TORCH_FREE_SEGMENTING = {"segmenting"} | {
         "history",
         "scribbles",
         "segment",
+        "suggesting",
         "updating",
     )
 }

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from VoxelFeatLib.backbones.filters import FilterBackbone
-from VoxelFeatLib.backbones.memory import free_memory
+from VoxelFeatLib.devices.memory import free_memory
 from VoxelFeatLib.errors import NotEnoughMemoryError
 from VoxelFeatLib.fitting import fitter, memory
 from VoxelFeatLib.fitting.fitter import Fitter

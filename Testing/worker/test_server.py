@@ -575,7 +575,7 @@ def test_memory_that_stays_short_is_reported(
         patch.setattr("VoxelFeatLib.worker.server.segmenting.answer", fails(9, MemoryError(), None))
         reply = an_open_server.call("segment", **asked)
     assert code(reply) == "out_of_memory"
-    assert reply["error"]["hint"]
+    assert "close other programs" in reply["error"]["message"]
     assert an_open_server.call("segment", **asked)["ok"]
 
 

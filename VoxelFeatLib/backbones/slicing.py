@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from VoxelFeatLib.backbones.memory import free_memory, release_memory
-from VoxelFeatLib.backbones.transfer import sent
+from VoxelFeatLib.devices.memory import free_memory, release_memory
+from VoxelFeatLib.devices.transfer import sent
 from VoxelFeatLib.errors import is_out_of_memory
 
 if TYPE_CHECKING:

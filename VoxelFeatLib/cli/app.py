@@ -64,12 +64,7 @@ class Commands(TyperGroup):
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):  # torch has RuntimeErrors for that, too
                 raise
-            say_error(
-                NotEnoughMemoryError(
-                    "The machine has too little free memory for this.",
-                    "Close other programs, or crop or resample the volume.",
-                )
-            )
+            say_error(NotEnoughMemoryError())
             raise typer.Exit(USER_ERROR) from error
 
 

@@ -133,8 +133,8 @@ def choice(
 ) -> BackboneChoice:
     """Put together what a user chose of the backbone."""
     from VoxelFeatLib.backbones.registry import BackboneOptions
+    from VoxelFeatLib.devices.choice import device_named
     from VoxelFeatLib.evaluation.fields import BackboneChoice
-    from VoxelFeatLib.fitting.devices import device_named
 
     place = device_named(device)
     return BackboneChoice(backbone, BackboneOptions(place, encoding, input_size, weights))
@@ -150,7 +150,7 @@ def field_store(
 ) -> FieldStore:
     """Keep fields in a folder of the output; `auto` is the device's preset."""
     from VoxelFeatLib.evaluation.fields import FieldStore
-    from VoxelFeatLib.fitting.devices import default_preset
+    from VoxelFeatLib.fitting.default_preset import default_preset
 
     name = default_preset(backbone.device) if preset == "auto" else preset
     folder = output / "fields"

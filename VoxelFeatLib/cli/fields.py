@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from VoxelFeatLib.devices.choice import device_named
 from VoxelFeatLib.field.feature_field import FeatureField
 from VoxelFeatLib.field.files import load_field
-from VoxelFeatLib.fitting.devices import device_named
 from VoxelFeatLib.imaging.volume import Volume
 
 

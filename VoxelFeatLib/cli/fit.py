@@ -85,10 +85,11 @@ def fit(
         options.checkpoint_path(kept)
 
     # torch loads only now, after everything that can be wrong in the arguments
-    from VoxelFeatLib.backbones.memory import free_memory
     from VoxelFeatLib.backbones.registry import BackboneOptions, create_backbone
+    from VoxelFeatLib.devices.choice import device_named
+    from VoxelFeatLib.devices.memory import free_memory
     from VoxelFeatLib.field.files import save_field
-    from VoxelFeatLib.fitting.devices import default_preset, device_named
+    from VoxelFeatLib.fitting.default_preset import default_preset
     from VoxelFeatLib.fitting.fitter import Fitter
     from VoxelFeatLib.fitting.presets import preset_named
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from VoxelFeatLib.backbones.transfer import sent
+from VoxelFeatLib.devices.transfer import sent
 from VoxelFeatLib.field.interpolation import corner_weights, interpolate_axis, weighted_rows
 from VoxelFeatLib.field.network import FieldNetwork, affine_of, apply_affine
 

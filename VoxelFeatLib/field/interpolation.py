@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from VoxelFeatLib.backbones.transfer import sent
+from VoxelFeatLib.devices.transfer import sent
 
 
 def corner_weights(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from VoxelFeatLib.backbones.memory import free_memory
+from VoxelFeatLib.devices.memory import free_memory
 from VoxelFeatLib.errors import NotEnoughMemoryError
 from VoxelFeatLib.field.grid import GridNetwork
 from VoxelFeatLib.field.nfnet import NFNetwork

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from VoxelFeatLib.backbones.transfer import sent
+from VoxelFeatLib.devices.transfer import sent
 
 if TYPE_CHECKING:
     from VoxelFeatLib.fitting.views import ViewPool

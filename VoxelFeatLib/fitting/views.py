@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from VoxelFeatLib.backbones.transfer import sent
+from VoxelFeatLib.devices.transfer import sent
 
 if TYPE_CHECKING:
     from VoxelFeatLib.backbones.slicing import SliceEncoder

@@ -32,7 +32,6 @@ _CODES: tuple[tuple[type[VoxelFeatError], str], ...] = (
     (NotEnoughMemoryError, protocol.OUT_OF_MEMORY),
     (Cancelled, protocol.CANCELLED),
 )
-_HINT = "Close other programs, crop or resample the volume, or use another device."
 
 ResultT = TypeVar("ResultT")
 
@@ -67,8 +66,7 @@ def error_of(error: BaseException) -> Message:
         return {"code": code, "message": error.message, "hint": error.hint}
     if is_out_of_memory(error):
         _log.warning("Out of memory: %s", error)
-        message = "There is too little free memory for this."
-        return {"code": protocol.OUT_OF_MEMORY, "message": message, "hint": _HINT}
+        return error_of(NotEnoughMemoryError())
     _log.error("A request failed.", exc_info=error)
     if isinstance(error, ModuleNotFoundError):
         return {
@@ -88,7 +86,7 @@ def free_caches() -> None:
     gc.collect()
     if "torch" in sys.modules:
         # Not before something has loaded torch: it takes seconds.
-        from VoxelFeatLib.backbones.memory import release_memory  # noqa: PLC0415
+        from VoxelFeatLib.devices.memory import release_memory  # noqa: PLC0415
 
         release_memory()
 

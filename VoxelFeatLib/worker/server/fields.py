@@ -7,9 +7,9 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import IO
 
+from VoxelFeatLib.devices.choice import device_named
 from VoxelFeatLib.errors import InputError, is_out_of_memory
 from VoxelFeatLib.field.files import load_field, save_field
-from VoxelFeatLib.fitting.devices import device_named
 from VoxelFeatLib.worker import protocol
 from VoxelFeatLib.worker.protocol import PART_BYTES, Message, in_parts
 from VoxelFeatLib.worker.server.cache import described

@@ -13,9 +13,10 @@ import torch
 
 from VoxelFeatLib.backbones.protocol import Backbone
 from VoxelFeatLib.backbones.weights.download import DownloadProgress
+from VoxelFeatLib.devices.choice import device_named
 from VoxelFeatLib.errors import FieldFileError, VoxelFeatError
 from VoxelFeatLib.field.files import save_field
-from VoxelFeatLib.fitting.devices import default_preset, device_named
+from VoxelFeatLib.fitting.default_preset import default_preset
 from VoxelFeatLib.fitting.fitter import Fitter
 from VoxelFeatLib.fitting.presets import Preset, preset_named
 from VoxelFeatLib.fitting.progress import FitProgress

@@ -10,7 +10,8 @@ from dataclasses import asdict
 import torch
 
 import VoxelFeatLib
-from VoxelFeatLib.fitting.devices import best_device, default_preset, devices
+from VoxelFeatLib.devices.choice import best_device, devices
+from VoxelFeatLib.fitting.default_preset import default_preset
 from VoxelFeatLib.fitting.presets import PRESETS
 from VoxelFeatLib.worker.protocol import PROTOCOL, VERSION, Message
 from VoxelFeatLib.worker.server import backbones

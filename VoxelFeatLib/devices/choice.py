@@ -1,4 +1,4 @@
-"""Where can be fitted, where best, and with which preset."""
+"""Which devices there are, and which is best."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from dataclasses import dataclass
 
 import torch
 
-from VoxelFeatLib.backbones.memory import free_memory, total_memory
+from VoxelFeatLib.devices.memory import free_memory, total_memory
 from VoxelFeatLib.errors import InputError
 
 _log = logging.getLogger(__name__)
-
-# What `balanced` needs on a GPU, with what others use of it: less than 12 GB in all.
-_BALANCED_BYTES = 10_000_000_000
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,7 @@ class Device:
 
 
 def devices() -> list[Device]:
-    """List where can be fitted; the processor comes last."""
+    """List what can be used; the processor comes last."""
     names = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
         names.append("mps")
@@ -66,14 +63,6 @@ def device_named(name: str) -> torch.device:
             f"The device “{name}” cannot be used on this machine.", "Use cpu, cuda, mps or auto."
         ) from error
     return device
-
-
-def default_preset(device: torch.device) -> str:
-    """Return the name of the preset that suits a device and its free memory."""
-    if device.type == "cpu":
-        return "fast"
-    roomy = device.type == "cuda" and free_memory(device) >= _BALANCED_BYTES
-    return "balanced" if roomy else "small-gpu"
 
 
 def _described(device: torch.device) -> Device | None:

@@ -1,0 +1,1 @@
+"""The processor and GPUs of a machine: which there are, their memory, and bringing values there."""
