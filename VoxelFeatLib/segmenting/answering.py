@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from VoxelFeatLib.imaging.aliases import Mask
+from VoxelFeatLib.segmenting.doubt import suggest
 from VoxelFeatLib.segmenting.evidence import Evidence
 from VoxelFeatLib.segmenting.extent import Chunk, Extent
 from VoxelFeatLib.segmenting.inference import VolumeInference
+from VoxelFeatLib.segmenting.potential import Potential
 from VoxelFeatLib.segmenting.prediction import predict
 from VoxelFeatLib.segmenting.updating import Correction, Result
 
@@ -40,26 +44,41 @@ def answer(
         return task.unpredicted()
     previews = sum(extent.clipped(task.region).size > 0 for extent in visible)
     prediction = np.zeros(task.so_far.shape, dtype=bool)
-    complete = False
-    for chunk in predict(
+    chunks = predict(
         task.wish,
         evidence.fit(task.wish),
         inference,
         visible=visible,
         box=task.region,
         cancelled=stopped,
-    ):
+    )
+    while True:
+        try:
+            chunk = next(chunks)
+        except StopIteration as end:
+            potential: Potential | None = end.value
+            break
         prediction[chunk.extent.slices] = chunk.mask
-        complete = chunk.final
         if stopped():
             return None
         if previews > 0 and chunk.extent.size:
             yield task.preview(chunk)
             previews -= 1
-        elif not complete:
+        elif not chunk.final:
             yield Chunk.pause(chunk.fraction)
-    if not complete or stopped():
+    if potential is None or stopped():
         return None
+    return (yield from _finished(task, prediction, potential, stopped))
+
+
+def _finished(
+    task: Correction, prediction: Mask, potential: Potential, stopped: Callable[[], bool]
+) -> Generator[Chunk, None, Result | None]:
+    """Correct by the whole prediction, and look where the next click would tell most."""
     corrected = task.corrected(prediction)
     yield Chunk.pause(1.0)
-    return None if stopped() else task.finish(corrected)
+    if stopped():
+        return None
+    result = task.finish(corrected)
+    yield Chunk.pause(1.0)
+    return None if stopped() else replace(result, suggestions=suggest(potential, task.wish))

@@ -10,7 +10,11 @@ from VoxelFeatLib.imaging.aliases import Mask
 from VoxelFeatLib.segmenting.extent import Extent
 from VoxelFeatLib.segmenting.history import PackedMask
 from VoxelFeatLib.segmenting.segment import Segment, Wish
+from VoxelFeatLib.segmenting.suggesting import Suggestion
 from VoxelFeatLib.segmenting.updating import Result
+
+# Of a result, all but its mask.
+_Known = tuple[Wish | None, tuple[Extent, ...], tuple[Suggestion, ...]]
 
 
 @dataclass(frozen=True)
@@ -35,20 +39,20 @@ class ResultChange:
     Attributes:
         name: Of the segment.
         difference: The voxels that are not as before.
-        before: The result's wish and predicted extents before.
+        before: The result's wish, predicted extents and suggestions before.
         after: The same after.
     """
 
     name: str
     difference: PackedMask
-    before: tuple[Wish | None, tuple[Extent, ...]]
-    after: tuple[Wish | None, tuple[Extent, ...]]
+    before: _Known
+    after: _Known
 
     @classmethod
     def between(cls, name: str, old: Result, new: Result) -> ResultChange:
         """Compare two results of one segment."""
         difference = PackedMask.of(old.mask ^ new.mask)
-        return cls(name, difference, (old.wish, old.predicted), (new.wish, new.predicted))
+        return cls(name, difference, _known(old), _known(new))
 
     def summary(self, mask: Mask) -> Change:
         """Count what changed, given the (K, J, I) mask after it."""
@@ -58,6 +62,10 @@ class ResultChange:
         changed = self.difference.mask()[extent.slices]
         added = int(np.count_nonzero(mask[extent.slices] & changed))
         return Change(extent, added, int(np.count_nonzero(changed)) - added)
+
+
+def _known(result: Result) -> _Known:
+    return result.wish, result.predicted, result.suggestions
 
 
 @dataclass

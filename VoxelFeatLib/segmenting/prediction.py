@@ -8,7 +8,7 @@ on a finer one of the box around the segment.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,7 +49,7 @@ def predict(
     visible: Sequence[Extent] = (),
     box: Extent | None = None,
     cancelled: Callable[[], bool] = lambda: False,
-) -> Iterator[Chunk]:
+) -> Generator[Chunk, None, Potential | None]:
     """Predict the visible extents, from the coarse graphs; then the whole box.
 
     Chunks of no voxels come in between, while equations are solved: each piece of work takes some
@@ -62,21 +62,28 @@ def predict(
         visible: What the user looks at; the parts inside the box come first, in this order.
         box: Nothing is said outside of it. None: the whole volume.
         cancelled: Asked between pieces of work; True ends the iterator, without a final chunk.
+
+    Returns:
+        The closest potential of the segment, where it came to the end.
     """
     box = inference.whole if box is None else box.clipped(inference.whole)
     if not box.size:
-        return
+        return None
     pieces = list(box.pieces(_VOXELS_AT_ONCE // inference.frugality))
     shown = [part for part in (extent.clipped(box) for extent in visible) if part.size]
-    chunks = _chunks(_Walk(wish, head, inference), shown, pieces)
+    walk = _Walk(wish, head, inference)
+    chunks = _chunks(walk, shown, pieces)
     while not cancelled():
         chunk = next(chunks, None)
         if chunk is None:
-            return
+            return walk.potential
         yield chunk
+    return None
 
 
-def _chunks(walk: _Walk, visible: Sequence[Extent], pieces: Sequence[Extent]) -> Iterator[Chunk]:
+def _chunks(
+    walk: _Walk, visible: Sequence[Extent], pieces: Sequence[Extent]
+) -> Generator[Chunk, None, None]:
     for most in _NODES:
         for _ in walk.solve(most):
             yield Chunk.pause()
@@ -134,6 +141,11 @@ class _Walk:
             within = ((voxels >= extent.start_kji) & (voxels < extent.stop_kji)).all(axis=1)
             mask[tuple((voxels[within] - extent.start_kji).T)] = label
         return mask
+
+    @property
+    def potential(self) -> Potential:
+        """The closest potential of the segment."""
+        return self._closer or self._whole
 
     @property
     def _whole(self) -> Potential:

@@ -91,7 +91,7 @@ def seeds_of(wish: Wish, graph: Graph, geometry: Geometry) -> npt.NDArray[np.int
     """
     seeds = np.full(graph.lattice.shape_kji, -1, dtype=np.int8)
     nearest = np.full(graph.lattice.shape_kji, np.inf, dtype=np.float32)
-    reach = _BALL * _UNIT * geometry.radius
+    reach = ball_radius(geometry)
     spans = [int(reach // step) for step in graph.spacing_kji]
     at_once = max(1, _NODES_AT_ONCE // math.prod(2 * span + 1 for span in spans))
     for positions, label in ((wish.positive, 1), (wish.negative, 0)):
@@ -106,6 +106,11 @@ def seeds_of(wish: Wish, graph: Graph, geometry: Geometry) -> npt.NDArray[np.int
                 _plant_balls(seeds, nearest, graph, places[some], label, reach)
         _plant_points(seeds, nearest, graph, places, nodes, label)
     return seeds
+
+
+def ball_radius(geometry: Geometry) -> float:
+    """How far from a click what looks alike belongs with it, mm."""
+    return _BALL * _UNIT * geometry.radius
 
 
 def node_coordinates(positions: npt.ArrayLike, graph: Graph, geometry: Geometry) -> FloatArray:

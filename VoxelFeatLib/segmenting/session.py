@@ -33,6 +33,7 @@ from VoxelFeatLib.segmenting.segment import (
     packed_base,
     wish_for,
 )
+from VoxelFeatLib.segmenting.suggesting import Suggestion
 from VoxelFeatLib.segmenting.updating import Correction, Result
 
 
@@ -76,6 +77,16 @@ class Session:
         """Return the (K, J, I) result of the last finished update, read-only."""
         self.segment(name)
         return self._result(name).mask
+
+    def suggestions(self, name: str) -> tuple[Suggestion, ...]:
+        """Return where a click would tell most, the most doubtful place first; at most five.
+
+        Undo and redo bring them back with the result. There are none where nothing is in doubt,
+        and none for a result that does not answer the segment's latest state.
+        """
+        self.segment(name)
+        result = self._result(name)
+        return result.suggestions if result.wish == self._wish(name) else ()
 
     def last_change(self, name: str) -> Change:
         """Return what the last update, undo or redo changed in one segment."""
@@ -358,8 +369,7 @@ class Session:
         for change in reversed(entry.changes) if back else entry.changes:
             mask = self._result(change.name).mask.copy()
             change.difference.toggle(mask)
-            wish, predicted = change.before if back else change.after
-            self._results[change.name] = Result(mask, wish, predicted)
+            self._results[change.name] = Result(mask, *(change.before if back else change.after))
             self._changes[change.name] = change.summary(mask)
             names[change.name] = None
         for name in names:

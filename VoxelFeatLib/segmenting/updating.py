@@ -15,6 +15,7 @@ from VoxelFeatLib.segmenting.components import Points
 from VoxelFeatLib.segmenting.correction import correct, keep_touched
 from VoxelFeatLib.segmenting.extent import Chunk, Extent
 from VoxelFeatLib.segmenting.segment import Wish
+from VoxelFeatLib.segmenting.suggesting import Suggestion
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,11 +26,13 @@ class Result:
         mask: (K, J, I), read-only.
         wish: What the mask answers; None before the first update.
         predicted: Extents in which the mask comes from a prediction or an existing mask.
+        suggestions: Where a click would tell most, the most doubtful place first.
     """
 
     mask: Mask
     wish: Wish | None = None
     predicted: tuple[Extent, ...] = ()
+    suggestions: tuple[Suggestion, ...] = ()
 
     def __post_init__(self) -> None:
         self.mask.flags.writeable = False

@@ -12,6 +12,7 @@ from VoxelFeatLib.imaging.aliases import Triple
 from VoxelFeatLib.segmenting.extent import Extent
 from VoxelFeatLib.segmenting.history import PackedMask
 from VoxelFeatLib.segmenting.segment import Wish
+from VoxelFeatLib.segmenting.suggesting import Suggestion
 from VoxelFeatLib.segmenting.updating import Result
 from VoxelFeatLib.worker import protocol
 from VoxelFeatLib.worker.server.failures import Refused
@@ -30,11 +31,13 @@ class Kept:
         packed: The mask.
         wish: What it answers; None for a mask that the client sent.
         predicted: Extents in which it comes from a prediction.
+        suggestions: Where a click would tell most.
     """
 
     packed: PackedMask
     wish: Wish | None = None
     predicted: tuple[Extent, ...] = ()
+    suggestions: tuple[Suggestion, ...] = ()
 
 
 class MaskStore:
@@ -68,7 +71,8 @@ class MaskStore:
 
     def put_result(self, key: str, result: Result) -> None:
         """Remember a result, packed and as it is."""
-        self.put(key, Kept(PackedMask.of(result.mask), result.wish, result.predicted))
+        packed = PackedMask.of(result.mask)
+        self.put(key, Kept(packed, result.wish, result.predicted, result.suggestions))
         self._hold(key, result)
 
     def check(self, keys: Iterable[str]) -> None:
@@ -92,7 +96,7 @@ class MaskStore:
         kept = self.get(key)
         result = self._results.get(key)
         if result is None:
-            result = Result(kept.packed.mask(), kept.wish, kept.predicted)
+            result = Result(kept.packed.mask(), kept.wish, kept.predicted, kept.suggestions)
         self._hold(key, result)
         return result
 

@@ -162,6 +162,7 @@ def segment(workspace: Workspace, request: Request) -> Steps:
             "removed": change.removed,
         },
         "voxels": int(np.count_nonzero(new.mask)),
+        "suggestions": [{"ras": list(at.ras), "doubt": at.doubt} for at in new.suggestions],
         "seconds": time.perf_counter() - began,
     }
 
