@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
+from library.small_fields import (
+    LEVELS,
+    RECORD,
+    grid_field,
+    nfnet_field,
+    refused,
+    rewritten,
+    stored,
+)
 from safetensors.torch import load_file, save_file
 
-from VoxelFeatLib.backbones.protocol import FeatureLevel
-from VoxelFeatLib.errors import FieldFileError, InputError
+from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.field import files
-from VoxelFeatLib.field.feature_field import FeatureField
 from VoxelFeatLib.field.files import (
     FORMAT_VERSION,
     header_of,
@@ -24,31 +29,9 @@ from VoxelFeatLib.field.files import (
     save_field,
     write_tensors,
 )
-from VoxelFeatLib.field.grid import GridNetwork
-from VoxelFeatLib.field.nfnet import NFNetwork
 from VoxelFeatLib.imaging.atomic import replacing
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.volume import Volume
-
-LEVELS = (FeatureLevel("stride4", 4, 5), FeatureLevel("stride16", 16, 7))
-RECORD = {"settings": {"seed": 3}, "heldout": {"stride4": {"field": {"cosine": 0.5}}}}
-
-
-def grid_field(geometry, seed=0):
-    field = FeatureField(GridNetwork(geometry, LEVELS, (1.0, 2.0), (3, 2)), "filters", "print")
-    return filled(field, seed)
-
-
-def nfnet_field(geometry, seed=0):
-    return filled(FeatureField(NFNetwork(geometry, LEVELS, 8, 1, 2), "filters", "print"), seed)
-
-
-def filled(field, seed):
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for tensor in field.state_dict().values():
-            tensor.copy_(torch.randn(tensor.shape, generator=generator))
-    return field
 
 
 @pytest.fixture
@@ -61,30 +44,6 @@ def a_file(a_field, a_volume, tmp_path):
     path = tmp_path / "a.voxelfeat"
     save_field(path, a_field, a_volume, RECORD)
     return path
-
-
-def stored(path):
-    with safe_open(path, framework="pt") as file:
-        values = json.loads(file.metadata()["voxelfeat"])
-        return values, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-
-
-def rewritten(path, change):
-    """Write the file again after `change(header values, tensors)`."""
-    values, tensors = stored(path)
-    change(values, tensors)
-    save_file(tensors, path, metadata={"voxelfeat": json.dumps(values)})
-
-
-def refused(path, volume=None):
-    """The message with which a file is refused: one sentence that names it."""
-    with pytest.raises(FieldFileError) as caught:
-        load_field(path, volume)
-    message = str(caught.value)
-    assert str(path) in message
-    assert message.endswith(".")
-    assert "\n" not in message
-    return message
 
 
 @pytest.mark.parametrize("make", [grid_field, nfnet_field])

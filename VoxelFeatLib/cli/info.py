@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from rich.table import Column, Table
+from rich.text import Text
 
 from VoxelFeatLib.cli import options
 from VoxelFeatLib.cli.console import print_json, print_table
@@ -39,19 +40,16 @@ def info(
     if as_json:
         print_json(described)
         return
-    record = described.get("fit", {})
-    heldout = record.pop("heldout", {})
-    if "settings" in record:  # its many numbers are `voxelfeat presets`'s to show
-        record["settings"]["preset"] = record["settings"]["preset"]["name"]
-    table = Table(title=path.name, show_header=False)
+    heldout = _taken_heldout(described.get("fit", {}))
+    table = Table(title=_plain(path.name), show_header=False)
     table.add_column()
     table.add_column(overflow="fold")
     for key, value in _flat(described).items():
         if value != []:
-            table.add_row(key, _words(value))
+            table.add_row(_plain(key), _plain(_words(value)))
     print_table(table)
-    if heldout:
-        print_table(heldout_table(heldout))
+    if heldout is not None:
+        print_table(heldout)
 
 
 def presets(as_json: options.Json = False) -> None:
@@ -98,6 +96,23 @@ def _field(path: Path) -> dict[str, Any]:
     }
 
 
+def _taken_heldout(record: dict[str, Any]) -> Table | None:
+    """Lay out a fit's held-out measure, and take from its record what that table says better.
+
+    A record is free to be edited; what is not as a fit writes it stays among the other entries.
+    """
+    match record.get("settings"):
+        case {"preset": {"name": str(name)}}:
+            # Its many numbers are `voxelfeat presets`'s to show.
+            record["settings"] = {**record["settings"], "preset": name}
+    try:
+        table = heldout_table(record["heldout"])
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+    del record["heldout"]
+    return table if table.row_count else None
+
+
 def _volume(path: Path, series: str | None, fill: float | None) -> dict[str, Any]:
     volume = open_volume(path, series=series, fill=fill)
     return {
@@ -131,7 +146,7 @@ def _flat(nested: Mapping[str, Any], above: str = "") -> dict[str, Any]:
 
 
 def _words(value: Any) -> str:
-    if isinstance(value, float) or (isinstance(value, int) and value >= 1_000_000):
+    if isinstance(value, float) or (isinstance(value, int) and 1_000_000 <= value < 10**18):
         return f"{value:.3g}"
     if isinstance(value, list):
         return ("\n" if value and isinstance(value[0], list | dict) else ", ").join(
@@ -140,3 +155,9 @@ def _words(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {_words(part)}" for key, part in value.items())
     return str(value)
+
+
+def _plain(text: str) -> Text:
+    """Show what a file says as it is: neither rich nor the terminal reads commands in it."""
+    lines = (line if line.isprintable() else ascii(line)[1:-1] for line in text.split("\n"))
+    return Text("\n".join(lines))

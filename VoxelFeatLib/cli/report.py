@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.markup import escape
 from rich.table import Table
 
 from VoxelFeatLib.cli.console import duration, print_json, print_table, say
@@ -49,7 +50,11 @@ def print_segments(output: Path, segments: Sequence[dict[str, Any]], *, as_json:
 
 
 def heldout_table(heldout: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Table:
-    """Lay the held-out measure out: the field beside trilinear upsampling, level by level."""
+    """Lay the held-out measure out: the field beside trilinear upsampling, level by level.
+
+    Raises:
+        AttributeError, KeyError, TypeError, ValueError: It is not as a fit writes it.
+    """
     table = Table(title="On views that the fit never saw")
     table.add_column("level")
     for measure in _MEASURES:
@@ -57,7 +62,9 @@ def heldout_table(heldout: Mapping[str, Mapping[str, Mapping[str, float]]]) -> T
             table.add_column(f"{measure}\n{method}".replace("_", " "), justify="right")
     for level, methods in heldout.items():
         numbers = [methods[method].get(measure) for measure in _MEASURES for method in _METHODS]
-        table.add_row(level, *("" if value is None else f"{value:.3f}" for value in numbers))
+        table.add_row(
+            escape(level), *("" if value is None else f"{value:.3f}" for value in numbers)
+        )
     return table
 
 

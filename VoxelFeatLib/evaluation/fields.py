@@ -118,8 +118,10 @@ class FieldStore:
         return self._fitted(volume, path)
 
     def _is_of_preset(self, path: Path) -> bool:
-        settings = read_header(path).record.get("settings", {})
-        return bool(settings.get("preset") == jsonable(preset_named(self.preset)))
+        match read_header(path).record.get("settings"):
+            case {"preset": preset}:
+                return bool(preset == jsonable(preset_named(self.preset)))
+        return False
 
     def _fitted(self, volume: Volume, path: Path) -> FeatureField:
         fitter = Fitter(
@@ -127,7 +129,6 @@ class FieldStore:
             create_backbone(self.backbone.name, volume, self.backbone.options),
             preset_named(self.preset),
             seed=self.seed,
-            device=self.backbone.device,
         )
         for progress in fitter:
             self.tell(f"{volume.name}, fitting {progress.fraction:.0%}")

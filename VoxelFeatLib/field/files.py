@@ -2,12 +2,15 @@
 
 The header, under the metadata key "voxelfeat", holds the format version, the kind ("field" or
 "checkpoint"), geometry, SHA-256 of the voxels, backbone and its fingerprint, network, and the fit's
-record. It is data only: nothing in a file is executed.
+record. It is data only: nothing in a file is executed. The metadata key "sha256" holds the checksum
+of tensors and header, but for the record.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 _KEY = "voxelfeat"
+_CHECKSUM_KEY = "sha256"
 # What reading a damaged header, or one that somebody else wrote, can raise.
 _WRONG_VALUES = (
     GeometryError,
@@ -165,8 +169,10 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], header: Field
         InputError: The disk is full or the folder cannot be written.
     """
     stored = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    text = header.to_json()
+    metadata = {_KEY: text, _CHECKSUM_KEY: _checksum(json.loads(text), stored)}
     with replacing(path) as temporary:
-        _write(temporary, stored, {_KEY: header.to_json()})
+        _write(temporary, stored, metadata)
 
 
 def _write(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str]) -> None:
@@ -187,7 +193,22 @@ def _write(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, 
     with path.open("wb") as file:
         file.write(len(head).to_bytes(8, "little") + head)
         for _, tensor in ordered:
-            file.write(tensor.reshape(-1).view(torch.uint8).numpy().data)
+            file.write(_bytes(tensor))
+
+
+def _bytes(tensor: torch.Tensor) -> memoryview:
+    """Return what a contiguous tensor holds."""
+    return tensor.reshape(-1).view(torch.uint8).numpy().data
+
+
+def _checksum(values: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
+    """Return the SHA-256 of header and tensors; the record is free to be edited."""
+    kept = {key: value for key, value in values.items() if key != "record"}
+    digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(_bytes(tensor))
+    return digest.hexdigest()
 
 
 def read_header(path: Path) -> FieldHeader:
@@ -262,7 +283,9 @@ def _read(path: Path, *, tensors: bool) -> tuple[FieldHeader, dict[str, torch.Te
         if not path.is_file():
             raise FieldFileError(f"There is no field file {path}; fit one with `voxelfeat fit`.")
         with safe_open(path, framework="pt") as stored:
-            header = _header(path, stored.metadata())
+            metadata = stored.metadata() or {}
+            described = _described(path, metadata)
+            header = _header(path, described)
             names = list(stored.keys()) if tensors else []
             # Copies: mapped memory is not aligned, and sums over it would round differently.
             values = {name: stored.get_tensor(name).clone() for name in names}
@@ -270,17 +293,37 @@ def _read(path: Path, *, tensors: bool) -> tuple[FieldHeader, dict[str, torch.Te
         raise _damaged(path) from error
     except OSError as error:
         raise FieldFileError(f"{path} cannot be read: {error.strerror or error}.") from error
+    # Files of before there were checksums have none.
+    checksum = metadata.get(_CHECKSUM_KEY) if tensors else None
+    if checksum is not None and checksum != _checksum(described, values):
+        raise FieldFileError(
+            f"{path} is damaged (its contents differ from its checksum); copy it again from where "
+            "it came from, or fit it again with `voxelfeat fit`."
+        )
     if not all(torch.isfinite(tensor).all() for tensor in values.values()):
         raise _damaged(path)
     return header, values
 
 
-def _header(path: Path, metadata: dict[str, str] | None) -> FieldHeader:
-    text = (metadata or {}).get(_KEY)
+def _described(path: Path, metadata: Mapping[str, str]) -> Any:
+    """Return the header's JSON, parsed; it may be anything."""
+    text = metadata.get(_KEY)
     if text is None:
         raise FieldFileError(f"{path} is a safetensors file, but not one of VoxelFeat's.")
     try:
-        values = json.loads(text)
+        return json.loads(text, parse_float=_finite, parse_constant=_finite)
+    except _WRONG_VALUES as error:
+        raise _damaged(path) from error
+
+
+def _finite(text: str) -> float | None:
+    """Read a number; None for those that JSON does not have and nobody could write again."""
+    value = float(text)
+    return value if math.isfinite(value) else None
+
+
+def _header(path: Path, values: Any) -> FieldHeader:
+    try:
         version = int(values["format"])
         if version > FORMAT_VERSION:
             raise FieldFileError(
