@@ -73,6 +73,33 @@ def test_ctrl_c_ends_at_the_next_step_and_pressed_twice_at_once() -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.parametrize(
+    ("loading", "arguments"),
+    [
+        ("typer", ["--version"]),
+        ("SimpleITK", ["presets"]),
+        ("torch", ["presets"]),
+        ("msgpack", ["worker"]),
+    ],
+)
+def test_ctrl_c_while_the_program_loads_is_130(loading: str, arguments: list[str]) -> None:
+    script = (
+        "import signal, sys\n"
+        "class Pressing:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {loading!r}: signal.raise_signal(signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Pressing())\n"
+        f"sys.argv[1:] = {arguments!r}\n"
+        "from VoxelFeatLib.__main__ import main\n"
+        "main()"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stdout) == (130, "")
+    assert result.stderr == "Cancelled; nothing was left half-written.\n"
+
+
 def test_a_wrong_option_is_2() -> None:
     code, out, err = run(None, "--colour")
     assert (code, out) == (2, "")

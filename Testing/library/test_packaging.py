@@ -32,4 +32,4 @@ def test_every_folder_of_the_library_is_a_package() -> None:
 def test_the_package_asks_for_any_recent_torch() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert "torch>=2.6" in project["dependencies"]
-    assert project["scripts"] == {"voxelfeat": "VoxelFeatLib.cli.app:main"}
+    assert project["scripts"] == {"voxelfeat": "VoxelFeatLib.__main__:main"}
