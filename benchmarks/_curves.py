@@ -141,8 +141,7 @@ class Recipes:
 
     def _fitter(self, preset: Preset) -> tuple[CountedBackbone, Fitter]:
         backbone = CountedBackbone(self.choice.make(self.volume))
-        device = self.choice.device
-        return backbone, Fitter(self.volume, backbone, preset, seed=self.seed, device=device)
+        return backbone, Fitter(self.volume, backbone, preset, seed=self.seed)
 
     def _file_bytes(self, fitter: Fitter) -> int:
         with tempfile.TemporaryDirectory() as folder:

@@ -42,10 +42,10 @@ class CountedBackbone:
         return self.backbone(images)
 
 
-def view_work(backbone: Backbone, device: torch.device, batch: int = 1) -> Work:
+def view_work(backbone: Backbone, batch: int = 1) -> Work:
     """Encoding one view of a batch: image and weights in, maps out."""
     side = backbone.input_size
-    image = torch.rand(1, backbone.encoding.channels, side, side, device=device)
+    image = torch.rand(1, backbone.encoding.channels, side, side, device=backbone.device)
     maps: list[torch.Tensor] = []
     flop = flop_of(lambda: maps.extend(backbone(image)))
     weights = sum(bytes_of(module.parameters()) for module in modules_of(backbone))

@@ -77,7 +77,7 @@ class MeasuredFit:
         self._memory = PeakMemory(choice.device)
         self._start = perf_counter()
         self.backbone = CountedBackbone(choice.make(volume))
-        self.fitter = Fitter(volume, self.backbone, preset, device=choice.device)
+        self.fitter = Fitter(volume, self.backbone, preset)
         self._ready = self._mask = self._done = 0.0
         self._gigabytes = 0.0
         self._views_when_ready = 0
@@ -126,7 +126,7 @@ class MeasuredFit:
         return perf_counter() - self._start
 
     def _shares(self, roofline: Roofline) -> tuple[float | None, float]:
-        work = view_work(self.backbone.backbone, self.choice.device, self.preset.batch)
+        work = view_work(self.backbone.backbone, self.preset.batch)
         step = step_work(self.fitter.field.network, self.preset, self.backbone.input_size)
         steps = self._last.step if self._last else 0
         ready = None

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from VoxelFeatLib.backbones.protocol import Backbone
-from VoxelFeatLib.backbones.slicing import SliceEncoder, SliceRenderer
+from VoxelFeatLib.backbones.slicing import SliceEncoder
 from VoxelFeatLib.field.feature_field import FeatureField
 from VoxelFeatLib.fitting.channels import ChannelMeasure, ChannelScaling
 from VoxelFeatLib.fitting.heldout import HeldOut
@@ -34,7 +34,6 @@ class Judge:
         volume: The volume.
         backbone: The features to be matched.
         preset: Which sub-samples a cell is compared at.
-        device: Where views are encoded.
         views: How many random views.
         cells: At most so many random cells of each level.
         seed: Of the fits: their held-out views are drawn alike, their training views otherwise.
@@ -45,15 +44,13 @@ class Judge:
         volume: Volume,
         backbone: Backbone,
         preset: Preset,
-        device: torch.device,
         *,
         views: int = 8,
         cells: int = 1 << 14,
         seed: int = 0,
     ) -> None:
         sampler = ViewSampler(volume.geometry, slicing_axes(volume.geometry))
-        renderer = SliceRenderer(volume, backbone.encoding, backbone.input_size, device)
-        slices = SliceEncoder(renderer, backbone)
+        slices = SliceEncoder(volume, backbone)
         self._scaling = _scaling(sampler, slices, seed)
         samples = tuple(preset.samples_at(level.stride) for level in backbone.levels)
         encoder = ViewEncoder(slices, self._scaling, samples)

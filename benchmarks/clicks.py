@@ -81,7 +81,7 @@ def main() -> None:
 def first_field(volume: Volume, choice: Choice, preset: Preset) -> FeatureField:
     """A field after a few steps: as large, and as fast to query, as one after all of them."""
     preset = replace(preset, steps=50, views=12, first_views=12, pool=12)
-    fitter = Fitter(volume, choice.make(volume), preset, device=choice.device)
+    fitter = Fitter(volume, choice.make(volume), preset)
     for _ in fitter:
         continue
     return fitter.field

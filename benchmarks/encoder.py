@@ -18,7 +18,7 @@ from _tables import Row, show
 from _timing import PeakMemory, seconds_of
 
 from VoxelFeatLib.backbones.protocol import Backbone
-from VoxelFeatLib.backbones.slicing import SliceEncoder, SliceRenderer
+from VoxelFeatLib.backbones.slicing import SliceEncoder
 from VoxelFeatLib.imaging.views import ViewSampler, slicing_axes
 from VoxelFeatLib.imaging.volume import Volume
 
@@ -132,13 +132,15 @@ class EncoderBench:
 
     def _prepared(self, setting: Setting) -> tuple[Work, Callable[[], object]]:
         """What a batch has to compute and move, and the call that does it in these settings."""
-        backbone, device = self.choice.make(self.volume), self.choice.device
+        backbone = self.choice.make(self.volume)
         if setting.precision is not None:
             backbone.precision = setting.precision  # type: ignore[attr-defined]
         # Counted first: what is compiled cannot be counted.
-        work = view_work(backbone, device, setting.batch).times(setting.batch)
+        work = view_work(backbone, setting.batch).times(setting.batch)
         side = self.input_size = backbone.input_size
-        images = torch.rand(setting.batch, backbone.encoding.channels, side, side, device=device)
+        images = torch.rand(
+            setting.batch, backbone.encoding.channels, side, side, device=backbone.device
+        )
         for network in modules_of(backbone):
             if setting.channels_last:
                 network.to(memory_format=torch.channels_last)
@@ -150,13 +152,12 @@ class EncoderBench:
 
     def _rendered(self, backbone: Backbone, batch: int) -> float:
         """Views a second from a volume to maps, as a fit makes them."""
-        device, volume = self.choice.device, self.volume
+        volume = self.volume
         sampler = ViewSampler(volume.geometry, slicing_axes(volume.geometry))
         rng = np.random.default_rng(0)
         views = [sampler.draw(rng) for _ in range(batch)]
-        renderer = SliceRenderer(volume, backbone.encoding, backbone.input_size, device)
-        encoder = SliceEncoder(renderer, backbone)
-        seconds = median(seconds_of(lambda: encoder.maps(views), _REPEATS, device, warm_up=1))
+        encode = SliceEncoder(volume, backbone).maps
+        seconds = median(seconds_of(lambda: encode(views), _REPEATS, backbone.device, warm_up=1))
         return batch / seconds
 
 

@@ -154,7 +154,7 @@ class GpuBench:
     def recipes(self) -> list[Row]:
         """As much of the paper's recipe as there is time for, against ours."""
         volume, paper = self.phantom.volume, reduced(self.scale.preset("paper"), None, None)
-        judge = Judge(volume, self.choice.make(volume), paper, self.choice.device)
+        judge = Judge(volume, self.choice.make(volume), paper)
         recipes = Recipes(volume, self.choice, judge)
         views = recipes.views_in(paper, _PAPER * self._left)
         ours, limit = self.scale.preset("balanced"), _OURS * self._left

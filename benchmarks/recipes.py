@@ -32,7 +32,6 @@ def main() -> None:
             volume,
             choice.make(volume),
             paper,
-            choice.device,
             cells=arguments.cells,
             seed=arguments.seed,
         )

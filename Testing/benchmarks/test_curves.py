@@ -37,7 +37,7 @@ def ours():
 @pytest.fixture
 def a_judge(a_phantom, filters, a_preset):
     backbone = filters.make(a_phantom.volume)
-    return Judge(a_phantom.volume, backbone, a_preset, filters.device, views=2, cells=128)
+    return Judge(a_phantom.volume, backbone, a_preset, views=2, cells=128)
 
 
 @pytest.fixture

@@ -110,7 +110,7 @@ def test_a_view_moves_image_and_maps(a_phantom):
     backbone = FilterBackbone.for_volume(a_phantom.volume)
     side = backbone.input_size
     maps = sum(level.channels * level.cells(side) ** 2 for level in backbone.levels)
-    work = view_work(backbone, torch.device("cpu"))
+    work = view_work(backbone)
     assert work.bytes == 4 * (backbone.encoding.channels * side**2 + maps)
     assert work.flop > 0
 

@@ -9,7 +9,7 @@ import torch
 from VoxelFeatLib.backbones.encodings import WindowEncoding
 from VoxelFeatLib.backbones.filters import FilterBackbone
 from VoxelFeatLib.backbones.protocol import FeatureLevel
-from VoxelFeatLib.backbones.slicing import SliceEncoder, SliceRenderer
+from VoxelFeatLib.backbones.slicing import SliceEncoder
 from VoxelFeatLib.fitting.channels import (
     ChannelMeasure,
     ChannelScaling,
@@ -33,6 +33,7 @@ class PooledBackbone:
     input_size = 64
     encoding = WindowEncoding("windows", (Window.between(0, 1000),))
     levels = (FeatureLevel("stride4", 4, 4),)
+    device = CPU
 
     def work_bytes(self):
         return 1 << 20
@@ -45,8 +46,7 @@ class PooledBackbone:
 
 def measured(volume, backbone, planes=3, augmentations=3, batch=1):
     sampler = ViewSampler(volume.geometry, (2,))
-    renderer = SliceRenderer(volume, backbone.encoding, backbone.input_size, CPU)
-    measure = ChannelMeasure(sampler, SliceEncoder(renderer, backbone))
+    measure = ChannelMeasure(sampler, SliceEncoder(volume, backbone))
     for number in range(planes):
         counts = list(measure.add_plane(augmentations, batch, np.random.default_rng(number)))
         assert sum(counts) == 1 + augmentations

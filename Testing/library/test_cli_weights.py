@@ -115,7 +115,7 @@ def a_backbone(monkeypatch: pytest.MonkeyPatch) -> list[registry.BackboneOptions
     def make(volume: Volume, options: registry.BackboneOptions) -> FilterBackbone:
         asked.append(options)
         create_encoding(options.encoding or "gray", volume)
-        return FilterBackbone.for_volume(volume)
+        return FilterBackbone.for_volume(volume, options.device)
 
     backbones = MappingProxyType({**registry.BACKBONES, "a-model": make})
     monkeypatch.setattr(registry, "BACKBONES", backbones)

@@ -146,6 +146,7 @@ class Mirror:
     name, fingerprint, input_size = "mirror", "-", 24
     encoding = WindowEncoding("gray", (Window(200, 100),))
     levels = (FeatureLevel("fine", 1, 1), FeatureLevel("coarse", 2, 1))
+    device = torch.device("cpu")
 
     def __init__(self) -> None:
         self.seen = 0
@@ -162,7 +163,7 @@ def test_upsampled_features_are_linear_between_slices_and_cells():
     voxels = np.random.default_rng(1).integers(0, 200, SHAPE).astype(np.int16)
     volume = Volume(voxels, GEOMETRY, "CT", "random")
     backbone = Mirror()
-    field = upsampled_field(volume, backbone, torch.device("cpu"))
+    field = upsampled_field(volume, backbone)
     assert (field.channels, backbone.seen) == (2, 0)
     grey = voxels / 200
     cells = grey.reshape(16, 12, 2, 12, 2).mean(axis=(2, 4))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from VoxelFeatLib.backbones.filters import FilterBackbone
-from VoxelFeatLib.backbones.registry import BACKBONES, create_backbone
+from VoxelFeatLib.backbones.registry import BACKBONES, BackboneOptions, create_backbone
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.volume import Volume
@@ -210,3 +210,10 @@ def test_an_unknown_backbone_is_refused_with_the_known_ones():
     with pytest.raises(InputError, match="filters"):
         create_backbone("nosuch", volume_of((4, 32, 32), "CT"))
     assert "filters" in BACKBONES
+
+
+def test_it_works_where_it_is_asked_to():
+    volume = volume_of((4, 32, 32), "CT")
+    assert create_backbone("filters", volume).device == torch.device("cpu")
+    options = BackboneOptions(device="cuda:1")
+    assert create_backbone("filters", volume, options).device == torch.device("cuda:1")

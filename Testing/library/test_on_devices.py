@@ -11,7 +11,7 @@ import torch
 from library.pretended import Pretence, pretending
 
 from VoxelFeatLib.backbones.filters import FilterBackbone
-from VoxelFeatLib.backbones.slicing import SliceEncoder, SliceRenderer
+from VoxelFeatLib.backbones.slicing import SliceEncoder
 from VoxelFeatLib.field.feature_field import FeatureField
 from VoxelFeatLib.field.files import load_field, save_field
 from VoxelFeatLib.field.lattice import Lattice
@@ -34,7 +34,6 @@ from VoxelFeatLib.worker.server import seeing
 from VoxelFeatLib.worker.server.workspace import Model
 
 SHAPE = (12, 24, 24)
-CPU = torch.device("cpu")
 GRID = dataclasses.replace(
     preset_named("balanced"),
     views=4,
@@ -71,17 +70,18 @@ def a_volume() -> Volume:
 
 
 @pytest.fixture(scope="module")
-def a_backbone() -> FilterBackbone:
-    volume = make_phantom(SHAPE, (10.0, 10.0, 19.0)).volume
-    return FilterBackbone(FilterBackbone.for_volume(volume).encoding.windows[:2], 64)
+def a_backbone_on(a_volume):
+    """Make the backbone of a device."""
+    windows = FilterBackbone.for_volume(a_volume).encoding.windows[:2]
+    return lambda device: FilterBackbone(windows, 64, device)
 
 
 @pytest.fixture(scope="module")
-def a_fit_on_the_cpu(a_volume, a_backbone):
+def a_fit_on_the_cpu(a_volume, a_backbone_on):
     """Fits by preset: what every device is compared with."""
     fits = {}
     for preset in (GRID, NFNET):
-        fits[preset.name] = Fitter(a_volume, a_backbone, preset)
+        fits[preset.name] = Fitter(a_volume, a_backbone_on("cpu"), preset)
         list(fits[preset.name])
     return fits
 
@@ -119,12 +119,12 @@ def waits_of_steps(fitter: Fitter, pretence: Pretence) -> list[dict[str, int]]:
 
 @FITS
 def test_a_fit_is_that_of_the_cpu(
-    a_fit_on_the_cpu, a_volume, a_backbone, tmp_path, device, preset
+    a_fit_on_the_cpu, a_volume, a_backbone_on, tmp_path, device, preset
 ) -> None:
     expected = a_fit_on_the_cpu[preset.name]
     checkpoint = tmp_path / "a.checkpoint"
     with pretending(device):
-        fitter = Fitter(a_volume, a_backbone, preset, device=device)
+        fitter = Fitter(a_volume, a_backbone_on(device), preset)
         for progress in fitter:
             if progress.step == 2 and not checkpoint.exists():
                 fitter.checkpoint(checkpoint)
@@ -135,35 +135,33 @@ def test_a_fit_is_that_of_the_cpu(
             found = fitter.record["heldout"][level]
             for kind in ("field", "upsampling"):
                 assert found[kind] == pytest.approx(values[kind], abs=1e-2)
-        resumed = Fitter.resume(checkpoint, a_volume, a_backbone, preset, device=device)
+        resumed = Fitter.resume(checkpoint, a_volume, a_backbone_on(device), preset)
         list(resumed)
         for name, tensor in fitter.field.state_dict().items():
             assert_alike(resumed.field.state_dict()[name], tensor, 1e-6)
 
 
 @pytest.mark.parametrize("preset", [GRID, NFNET], ids=["grid", "nfnet"])
-def test_a_step_waits_for_the_gpu_once(a_volume, a_backbone, preset, monkeypatch) -> None:
+def test_a_step_waits_for_the_gpu_once(a_volume, a_backbone_on, preset, monkeypatch) -> None:
     """At its end: so clicks never queue behind more than one step."""
     monkeypatch.setattr("VoxelFeatLib.fitting.fitter._MEASURES", 1)
     preset = dataclasses.replace(preset, views=2, pool=2)
     with pretending("cuda") as pretence:
-        waits = waits_of_steps(Fitter(a_volume, a_backbone, preset, device="cuda"), pretence)
+        waits = waits_of_steps(Fitter(a_volume, a_backbone_on("cuda"), preset), pretence)
     assert [sum(wait.values()) for wait in waits] == [1] * preset.steps
 
 
 @ON
-def test_images_and_maps(a_volume, a_backbone, device) -> None:
+def test_images_and_maps(a_volume, a_backbone_on, device) -> None:
     sampler = ViewSampler(a_volume.geometry, slicing_axes(a_volume.geometry))
     views = [sampler.draw(np.random.default_rng(n)) for n in range(2)]
 
-    def maps(place: torch.device) -> list[torch.Tensor]:
-        size = a_backbone.input_size
-        renderer = SliceRenderer(a_volume, a_backbone.encoding, size, place)
-        return SliceEncoder(renderer, a_backbone).maps(views)
+    def maps(place: str) -> list[torch.Tensor]:
+        return SliceEncoder(a_volume, a_backbone_on(place)).maps(views)
 
-    expected = maps(CPU)
+    expected = maps("cpu")
     with pretending(device) as pretence:
-        found = maps(torch.device(device))
+        found = maps(device)
         assert all(m.device.type == device for m in found)
         if device == "cuda":
             # For what a renderer is made of; views are drawn while others are encoded.

@@ -26,7 +26,7 @@ from VoxelFeatLib.backbones.sam2 import checkpoints
 from VoxelFeatLib.backbones.sam2.backbone import Sam2Backbone, fast_precision
 from VoxelFeatLib.backbones.sam2.checkpoints import load_checkpoint
 from VoxelFeatLib.backbones.sam2.model import ARCHITECTURES
-from VoxelFeatLib.backbones.slicing import SliceEncoder, SliceRenderer
+from VoxelFeatLib.backbones.slicing import SliceEncoder
 from VoxelFeatLib.backbones.weights.catalogue import OfficialWeights, sha256_of
 from VoxelFeatLib.backbones.weights.download import DownloadSettings
 from VoxelFeatLib.errors import InputError, WeightsError
@@ -256,7 +256,7 @@ def test_every_view_encoding_reaches_sam2(encoding, a_scan, a_tiny):
     options = BackboneOptions(encoding=encoding, input_size=96, weights=a_tiny[1])
     backbone = create_backbone("sam2.1-tiny", a_scan, options)
     assert backbone.encoding.fingerprint == create_encoding(encoding, a_scan).fingerprint
-    encoder = SliceEncoder(SliceRenderer(a_scan, backbone.encoding, 96, CPU), backbone)
+    encoder = SliceEncoder(a_scan, backbone)
     views = [axis_view(a_scan.geometry, 0, position) for position in (1.0, 3.0)]
     maps = encoder.maps(views)
     assert [m.shape for m in maps] == [(2, 32, 24, 24), (2, 64, 12, 12), (2, 256, 6, 6)]

@@ -140,7 +140,11 @@ def test_a_slice_of_one_row_is_rendered():
 class HungryBackbone:
     """Runs out of memory when it is given more than two images."""
 
-    def __init__(self):
+    input_size = 16
+    device = CPU
+
+    def __init__(self, encoding):
+        self.encoding = encoding
         self.batches = []
 
     def work_bytes(self):
@@ -156,13 +160,13 @@ class HungryBackbone:
 def test_with_too_little_memory_fewer_views_are_encoded_at_once():
     geometry = Geometry((5, 16, 16), np.eye(4))
     volume = Volume(np.arange(5 * 256, dtype=np.float32).reshape(5, 16, 16), geometry)
-    renderer, backbone = renderer_of(volume, 16, Window.between(0, 1280)), HungryBackbone()
-    encoder = SliceEncoder(renderer, backbone)
+    backbone = HungryBackbone(WindowEncoding("windows", (Window.between(0, 1280),)))
+    encoder = SliceEncoder(volume, backbone)
     views = [axis_view(geometry, 2, float(k)) for k in range(5)]
 
     maps = encoder.maps(views)[0]
 
-    torch.testing.assert_close(maps, torch.stack([renderer.image(view) for view in views]))
+    torch.testing.assert_close(maps, torch.stack([encoder.renderer.image(view) for view in views]))
     assert backbone.batches == [5, 2, 2, 1]
     encoder.maps(views[:3])
     assert backbone.batches[4:] == [2, 1]
@@ -170,10 +174,9 @@ def test_with_too_little_memory_fewer_views_are_encoded_at_once():
 
 def test_views_share_half_of_the_free_memory(monkeypatch):
     monkeypatch.setattr(slicing, "free_memory", lambda _: 6)
-    backbone = HungryBackbone()
+    backbone = HungryBackbone(WindowEncoding("windows", (Window.between(0, 1),)))
     volume = Volume(np.zeros((1, 16, 16), np.float32), Geometry((1, 16, 16), np.eye(4)))
-    encoder = SliceEncoder(renderer_of(volume, 16, Window.between(0, 1)), backbone)
-    encoder.maps([axis_view(volume.geometry, 2, 0.0)] * 2)
+    SliceEncoder(volume, backbone).maps([axis_view(volume.geometry, 2, 0.0)] * 2)
     backbone.work_bytes = lambda: 3
-    SliceEncoder(encoder.renderer, backbone).maps([axis_view(volume.geometry, 2, 0.0)] * 2)
+    SliceEncoder(volume, backbone).maps([axis_view(volume.geometry, 2, 0.0)] * 2)
     assert backbone.batches == [2, 1, 1]

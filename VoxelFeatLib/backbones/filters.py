@@ -48,11 +48,15 @@ class FilterBackbone:
         windows: Intensity windows; all give means, the first two edges and texture, the first the
             histogram.
         input_size: Side of the square input, pixels, a multiple of 16.
+        device: Where it works.
     """
 
     name = "filters"
 
-    def __init__(self, windows: tuple[Window, ...], input_size: int) -> None:
+    def __init__(
+        self, windows: tuple[Window, ...], input_size: int, device: torch.device | str = "cpu"
+    ) -> None:
+        self.device = torch.device(device)
         self.encoding: Encoding = WindowEncoding("windows", windows)
         self.input_size = input_size
         self.fingerprint = f"filters-v{_VERSION};input={input_size};{self.encoding.fingerprint}"
@@ -65,12 +69,12 @@ class FilterBackbone:
         )
 
     @classmethod
-    def for_volume(cls, volume: Volume) -> FilterBackbone:
+    def for_volume(cls, volume: Volume, device: torch.device | str = "cpu") -> FilterBackbone:
         """Choose windows by modality, and an input that gives the finest cells about two voxels."""
         largest = max(volume.geometry.shape_kji)
         steps = math.ceil(_PIXELS_PER_VOXEL * largest / _INPUT_STEP)
         size = min(max(steps * _INPUT_STEP, _SMALLEST_INPUT), _LARGEST_INPUT)
-        return cls(_windows_for(volume), size)
+        return cls(_windows_for(volume), size, device)
 
     def work_bytes(self) -> int:
         """Return the memory that one view needs while it is encoded."""

@@ -39,6 +39,7 @@ class Backbone(Protocol):
         input_size: Side of the square input, pixels; a multiple of every stride.
         encoding: What makes the input's channels of planes of the volume.
         levels: The feature maps, finest stride first.
+        device: Where it works; who renders for it or fits to it does so there, too.
     """
 
     name: str
@@ -46,15 +47,16 @@ class Backbone(Protocol):
     input_size: int
     encoding: Encoding
     levels: tuple[FeatureLevel, ...]
+    device: torch.device
 
     def work_bytes(self) -> int:
         """Return the memory that one view needs on the device while it is encoded."""
         ...
 
     def __call__(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """Maps of images (N, encoding.channels, S, S) in [0, 1].
+        """Maps of images (N, encoding.channels, S, S) in [0, 1] on its device.
 
-        One float32 (N, channels, G, G) a level, on the images' device; an image's maps do not
-        depend on what else is in the batch.
+        One float32 (N, channels, G, G) a level, on its device, too; an image's maps do not depend
+        on what else is in the batch.
         """
         ...

@@ -31,7 +31,7 @@ class BackboneOptions:
     """What a user may choose of a backbone.
 
     Attributes:
-        device: Where it works.
+        device: Where it works, and with it all that is made of it: a fit, its field.
         encoding: Name of the view encoding; empty for the backbone's own choice.
         input_size: Side of the square input, pixels; None for the backbone's own choice.
         weights: A checkpoint to use instead of the one that the name stands for.
@@ -59,7 +59,7 @@ def _filters(volume: Volume, options: BackboneOptions) -> Backbone:
             "The backbone “filters” has its own windows and input size, and no weights; "
             "leave these options out or choose another backbone."
         )
-    return FilterBackbone.for_volume(volume)
+    return FilterBackbone.for_volume(volume, options.device)
 
 
 def _sam2(name: str, volume: Volume, options: BackboneOptions) -> Backbone:

@@ -101,14 +101,19 @@ class SliceEncoder:
     """Feature maps of views, as many at once as half of the device's free memory allows.
 
     Args:
+        volume: What is viewed; it is brought to the backbone's device.
+        backbone: Encodes the views.
+
+    Attributes:
         renderer: Renders the views' images.
-        backbone: Encodes them.
     """
 
-    def __init__(self, renderer: SliceRenderer, backbone: Backbone) -> None:
-        self.renderer = renderer
+    def __init__(self, volume: Volume, backbone: Backbone) -> None:
+        self.renderer = SliceRenderer(
+            volume, backbone.encoding, backbone.input_size, backbone.device
+        )
         self.backbone = backbone
-        self._most = max(1, free_memory(renderer.device) // (2 * backbone.work_bytes()))
+        self._most = max(1, free_memory(backbone.device) // (2 * backbone.work_bytes()))
 
     @torch.no_grad()
     def maps(self, views: Sequence[View]) -> list[torch.Tensor]:

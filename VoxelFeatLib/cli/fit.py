@@ -104,9 +104,9 @@ def fit(
         backbone, image, BackboneOptions(place, encoding, input_size, weights)
     )
     if resume is None:
-        fitter = Fitter(image, network, numbers, seed=seed, device=place)
+        fitter = Fitter(image, network, numbers, seed=seed)
     else:
-        fitter = Fitter.resume(resume, image, network, numbers, seed=seed, device=place)
+        fitter = Fitter.resume(resume, image, network, numbers, seed=seed)
     say(
         f"This needs about {fitter.memory / 1e9:.1f} GB of memory; "
         f"{free_memory(place) / 1e9:.1f} GB are free."

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from VoxelFeatLib.backbones.slicing import SliceRenderer
+from VoxelFeatLib.backbones.slicing import SliceEncoder
 from VoxelFeatLib.evaluation.figures import LevelColors
 from VoxelFeatLib.field.lattice import Lattice
 from VoxelFeatLib.imaging.views import View, axis_view
@@ -45,11 +45,8 @@ class FeatureColors:
 
     def __init__(self, volume: Volume, backbone: Backbone, field: FeatureField) -> None:
         self._volume = volume
-        self._backbone = backbone
         self._field = field
-        self._renderer = SliceRenderer(
-            volume, backbone.encoding, backbone.input_size, torch.device("cpu")
-        )
+        self._encoder = SliceEncoder(volume, backbone)
         self._projections = self._fit()
 
     def axial(self, k: int) -> list[LevelColors]:
@@ -100,8 +97,8 @@ class FeatureColors:
 
     def _maps(self, k: int) -> list[Maps]:
         """Raw (G, G, C) features of an axial slice, one a level."""
-        image = self._renderer.image(self._view(k))
-        return [maps[0].movedim(0, -1).numpy() for maps in self._backbone(image[None])]
+        levels = self._encoder.maps([self._view(k)])
+        return [maps[0].movedim(0, -1).cpu().numpy() for maps in levels]
 
     def _of_field(
         self, start_kji: tuple[int, int, int], stop_kji: tuple[int, int, int]

@@ -45,10 +45,9 @@ class Fitter:
 
     Args:
         volume: The volume.
-        backbone: The frozen 2D network, set up for this volume.
+        backbone: The frozen 2D network, set up for this volume; the fit is done on its device.
         preset: All numbers of the fit.
         seed: Decides every random choice.
-        device: Where to fit.
 
     Attributes:
         field: The field, better after every iteration.
@@ -60,29 +59,22 @@ class Fitter:
     """
 
     def __init__(
-        self,
-        volume: Volume,
-        backbone: Backbone,
-        preset: Preset,
-        *,
-        seed: int = 0,
-        device: torch.device | str = "cpu",
+        self, volume: Volume, backbone: Backbone, preset: Preset, *, seed: int = 0
     ) -> None:
         self.volume = volume
         self.backbone = backbone
         self.preset = preset
         self.seed = seed
-        self.device = torch.device(device)
         _check_size(volume)
         with torch.device("meta"):  # shapes alone: to be asked for before anything is allocated
             shapes = network_for(preset, volume.geometry, backbone)
         self.memory = fit_memory(volume.geometry, backbone, shapes, preset)
-        check_memory(self.memory, self.device, preset.name)
+        check_memory(self.memory, backbone.device, preset.name)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # initial weights
             network = network_for(preset, volume.geometry, backbone)
-        self.field = FeatureField(network, backbone.name, backbone.fingerprint).to(self.device)
-        self._preparation = Preparation(volume, backbone, preset, seed, self.device)
+        self.field = FeatureField(network, backbone.name, backbone.fingerprint).to(backbone.device)
+        self._preparation = Preparation(volume, backbone, preset, seed)
         self._trainer: Trainer | None = None
         self._resumed: dict[str, torch.Tensor] | None = None
         self._step = 0
@@ -99,7 +91,6 @@ class Fitter:
         preset: Preset,
         *,
         seed: int = 0,
-        device: torch.device | str = "cpu",
     ) -> Fitter:
         """Make a fitter that goes on from a checkpoint.
 
@@ -110,7 +101,7 @@ class Fitter:
         if header.kind != "checkpoint":
             raise FieldFileError(f"{path} is a finished field, there is nothing to resume.")
         check_volume(path, header, volume)
-        fitter = cls(volume, backbone, preset, seed=seed, device=device)
+        fitter = cls(volume, backbone, preset, seed=seed)
         found, wanted = header.record.get("settings"), fitter.settings()
         if found != wanted:
             names = _differences(found, wanted)
@@ -138,7 +129,7 @@ class Fitter:
             "input_size": self.backbone.input_size,
             "step": self._step,
             "seconds": round(self._pace.elapsed, 2),
-            "device": str(self.device),
+            "device": str(self.backbone.device),
             "heldout": {
                 name: {"field": values, "upsampling": self._upsampling.get(name, {})}
                 for name, values in self._heldout.items()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import torch
 
-from VoxelFeatLib.backbones.slicing import SliceEncoder, SliceRenderer
+from VoxelFeatLib.backbones.slicing import SliceEncoder
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.field.grid import GridNetwork
 from VoxelFeatLib.fitting.channels import ChannelMeasure, ChannelScaling
@@ -43,23 +43,15 @@ class Preparation:
     encoder: ViewEncoder
     heldout: HeldOut
 
-    def __init__(
-        self,
-        volume: Volume,
-        backbone: Backbone,
-        preset: Preset,
-        seed: int,
-        device: torch.device,
-    ) -> None:
+    def __init__(self, volume: Volume, backbone: Backbone, preset: Preset, seed: int) -> None:
         self.backbone = backbone
         self.preset = preset
         self.seed = seed
         self.geometry = volume.geometry
         self.axes = slicing_axes(volume.geometry)
         self.sampler = ViewSampler(volume.geometry, self.axes)
-        self.renderer = SliceRenderer(volume, backbone.encoding, backbone.input_size, device)
         self.samples = tuple(preset.samples_at(level.stride) for level in backbone.levels)
-        self._slices = SliceEncoder(self.renderer, backbone)
+        self._slices = SliceEncoder(volume, backbone)
         self._baseline: UpsamplingBaseline | None = None
 
     def units(self, warm: bool) -> dict[str, int]:  # noqa: FBT001 - whether there is a warm start
@@ -146,7 +138,7 @@ class Preparation:
         """Take the channels' statistics from a checkpoint; KeyError where they are missing."""
         levels = range(len(self.backbone.levels))
         means, stds, weights = (
-            tuple(tensors[f"channels.{n}.{kind}"].to(self.renderer.device) for n in levels)
+            tuple(tensors[f"channels.{n}.{kind}"].to(self.backbone.device) for n in levels)
             for kind in ("mean", "std", "weight")
         )
         self.scaling, self.weights = ChannelScaling(means, stds), weights

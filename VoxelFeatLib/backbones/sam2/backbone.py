@@ -86,7 +86,7 @@ class Sam2Backbone:
             f"maps=forward_image without no_mem_embed;input={input_size};precision={kind};"
             f"encoding={encoding.fingerprint}"
         )
-        self._device = device
+        self.device = device
         self._encoder = checkpoint.encoder.to(device)
         self._mean = torch.tensor(MEAN, device=device).view(-1, 1, 1)
         self._std = torch.tensor(STD, device=device).view(-1, 1, 1)
@@ -100,17 +100,17 @@ class Sam2Backbone:
 
     @torch.no_grad()
     def __call__(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """Maps (N, 32 | 64 | 256, G, G) of images (N, 3, S, S) in [0, 1], on the images' device."""
-        normal = (images.to(self._device) - self._mean) / self._std
+        """Maps (N, 32 | 64 | 256, G, G) of images (N, 3, S, S) in [0, 1] on its device."""
+        normal = (images - self._mean) / self._std
         maps = self._encoded(normal, self.precision)
         if self.precision is torch.float16 and not all(bool(m.isfinite().all()) for m in maps):
             # Half precision ends at 65504; the rare image that exceeds it somewhere is done over.
             maps = self._encoded(normal, torch.float32)
-        return [m.to(images.device) for m in maps]
+        return maps
 
     def _encoded(self, images: torch.Tensor, precision: torch.dtype) -> list[torch.Tensor]:
         half = None if precision is torch.float32 else precision
-        with torch.autocast(self._device.type, half, enabled=half is not None):
+        with torch.autocast(self.device.type, half, enabled=half is not None):
             maps: list[torch.Tensor] = self._encoder(images)
         return [m.float() for m in maps]
 

@@ -9,8 +9,6 @@ from collections.abc import Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from VoxelFeatLib.backbones.protocol import Backbone
 from VoxelFeatLib.backbones.weights.download import DownloadProgress
 from VoxelFeatLib.devices.choice import device_named
@@ -55,7 +53,6 @@ class Order:
         backbone: The backbone, set up for it.
         preset: Numbers of the fit.
         seed: Decides every random choice.
-        device: Where.
         kept: Whether the result is kept on disk.
     """
 
@@ -63,7 +60,6 @@ class Order:
     backbone: Backbone
     preset: Preset
     seed: int
-    device: torch.device
     kept: bool
 
     @classmethod
@@ -86,7 +82,7 @@ class Order:
             report(**_downloading(progress))
 
         backbone = yield from BackboneOrder.read(values, device).made(volume, tell)
-        return cls(volume, backbone, preset, seed, device, kept)
+        return cls(volume, backbone, preset, seed, kept)
 
     def smaller(self, attempt: int) -> Order:
         """Return the same for less memory, attempt by attempt.
@@ -96,7 +92,7 @@ class Order:
         """
         preset = self.preset
         for _ in range(attempt):
-            if preset.name == _ROOMY and self.device.type != "cpu":
+            if preset.name == _ROOMY and self.backbone.device.type != "cpu":
                 preset = preset_named(_FRUGAL)
             else:
                 preset = _halved(preset)
@@ -189,10 +185,10 @@ def _fitter(order: Order) -> Fitter:
     arguments = (order.volume, order.backbone, order.preset)
     if order.kept and order.checkpoint.is_file():
         try:
-            return Fitter.resume(order.checkpoint, *arguments, seed=order.seed, device=order.device)
+            return Fitter.resume(order.checkpoint, *arguments, seed=order.seed)
         except FieldFileError as error:
             _log.warning("The fit starts anew: %s", error)
-    return Fitter(*arguments, seed=order.seed, device=order.device)
+    return Fitter(*arguments, seed=order.seed)
 
 
 class _Checkpoints:

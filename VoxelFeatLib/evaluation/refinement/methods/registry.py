@@ -81,8 +81,7 @@ class MethodMaker:
         choice = self.fields.backbone
 
         def upsampled(volume: Volume) -> FeatureField:
-            network = create_backbone(choice.name, volume, choice.options)
-            return upsampled_field(volume, network, choice.device)
+            return upsampled_field(volume, create_backbone(choice.name, volume, choice.options))
 
         return Probe("sam-probe", "paper", upsampled, choice.settings, self.seed)
 

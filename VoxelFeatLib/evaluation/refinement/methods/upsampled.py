@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 
 from VoxelFeatLib.backbones.protocol import Backbone
-from VoxelFeatLib.backbones.slicing import SliceEncoder, SliceRenderer
+from VoxelFeatLib.backbones.slicing import SliceEncoder
 from VoxelFeatLib.field.feature_field import FeatureField
 from VoxelFeatLib.field.lattice import Lattice
 from VoxelFeatLib.field.network import FieldNetwork, affine_of, apply_affine
@@ -21,10 +21,10 @@ from VoxelFeatLib.imaging.views import axis_view, slicing_axes
 from VoxelFeatLib.imaging.volume import Volume
 
 
-def upsampled_field(volume: Volume, backbone: Backbone, device: torch.device) -> FeatureField:
+def upsampled_field(volume: Volume, backbone: Backbone) -> FeatureField:
     """Return the upsampled features of a volume's slices, which are encoded when first needed."""
-    network = SlicesNetwork(volume, backbone, device)
-    return FeatureField(network, backbone.name, backbone.fingerprint).to(device)
+    network = SlicesNetwork(volume, backbone)
+    return FeatureField(network, backbone.name, backbone.fingerprint).to(backbone.device)
 
 
 class SlicesNetwork(FieldNetwork):
@@ -32,18 +32,16 @@ class SlicesNetwork(FieldNetwork):
 
     Args:
         volume: The volume.
-        backbone: Encodes its slices.
-        device: Where.
+        backbone: Encodes its slices, on its device.
     """
 
     name = "slices"
 
-    def __init__(self, volume: Volume, backbone: Backbone, device: torch.device) -> None:
+    def __init__(self, volume: Volume, backbone: Backbone) -> None:
         super().__init__(volume.geometry, backbone.levels)
-        renderer = SliceRenderer(volume, backbone.encoding, backbone.input_size, device)
-        self._encoder = SliceEncoder(renderer, backbone)
+        self._encoder = SliceEncoder(volume, backbone)
         self._axis = slicing_axes(volume.geometry)[0]
-        self._to_index = affine_of(volume.geometry.ras_to_ijk).to(device)
+        self._to_index = affine_of(volume.geometry.ras_to_ijk).to(backbone.device)
         # Half precision errs by a thousandth at most, as in field files, and takes half the memory.
         self._maps: dict[int, list[torch.Tensor]] = {}
 
