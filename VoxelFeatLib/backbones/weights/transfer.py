@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import IO, cast
 
 import VoxelFeatLib
-from VoxelFeatLib.backbones.weights.address import Address, Login
 from VoxelFeatLib.errors import Cancelled
 
 _BLOCK = 1 << 18
@@ -51,19 +50,16 @@ class SecureRedirects(urllib.request.HTTPRedirectHandler):
             raise TransferError(f"{req.full_url} leads to an address without https")
         if scheme not in {"http", "https"}:
             raise TransferError(f"{req.full_url} leads out of the web")
-        if "@" in urllib.parse.urlsplit(newurl).netloc:
-            raise TransferError(f"{req.full_url} leads to an address with a user or password")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 class Transfer:
     """Loads one file of known size, attempt after attempt, each from where the last one ended.
 
-    Proxies are those of the environment (HTTPS_PROXY, NO_PROXY) or the system; a user and password
-    in a proxy's address are told to it.
+    Proxies are those of the environment (HTTPS_PROXY, NO_PROXY) or the system.
 
     Args:
-        address: The file's.
+        url: http or https.
         part: The file to fill; what it has already is kept.
         total: Bytes of the whole file.
         arrived: Called with the bytes there are, after every block.
@@ -73,7 +69,7 @@ class Transfer:
 
     def __init__(
         self,
-        address: Address,
+        url: str,
         part: Path,
         total: int,
         *,
@@ -81,13 +77,13 @@ class Transfer:
         cancelled: Callable[[], bool],
         timeout: float,
     ) -> None:
-        self.url = address.url
+        self.url = url
         self.part = part
         self.total = total
         self._arrived = arrived
         self._cancelled = cancelled
         self._timeout = timeout
-        self._opener = urllib.request.build_opener(SecureRedirects, Login(address))
+        self._opener = urllib.request.build_opener(SecureRedirects)
 
     def run(self) -> None:
         """Fill the file.
@@ -169,10 +165,8 @@ class Transfer:
             raise TransferError(answer) from error
         except OSError as error:
             raise ConnectionLost(_reason(error)) from error
-        except (ValueError, http.client.InvalidURL):  # what they say quotes passwords
-            raise TransferError(
-                "there is an address that cannot be: the proxy's, or one that the server leads to"
-            ) from None
+        except ValueError as error:  # of an address that was given, or redirected to
+            raise TransferError(f"there is an address that cannot be: {_reason(error)}") from error
         except http.client.HTTPException as error:
             raise ConnectionLost(_reason(error)) from error
 
