@@ -161,13 +161,14 @@ class VoxelFeatLogic(ScriptedLoadableModuleLogic):
         return Parameters(super().getParameterNode())
 
     def controllers(self) -> Any:
-        """Return worker, field, segment, refinement and overlay, made when first asked for."""
+        """Return all that the panel drives, made when first asked for."""
         if self._controllers is None:
             from VoxelFeatLib.scene.application.qprocess import QtTimers
             from VoxelFeatLib.scene.controllers.field_controller import FieldController
             from VoxelFeatLib.scene.controllers.overlay_controller import OverlayController
             from VoxelFeatLib.scene.controllers.refine_controller import RefineController
             from VoxelFeatLib.scene.controllers.segment_controller import SegmentController
+            from VoxelFeatLib.scene.controllers.suggestion_controller import SuggestionController
             from VoxelFeatLib.scene.controllers.worker_link import WorkerLink
             from VoxelFeatLib.scene.panel.panel import Controllers
             from VoxelFeatLib.scene.panel.worker_section import missing
@@ -175,12 +176,15 @@ class VoxelFeatLogic(ScriptedLoadableModuleLogic):
             timers = QtTimers()
             link = WorkerLink(self._makeTransport, timers, missing=missing)
             field = FieldController(link, timers)
+            scene, views = slicer.mrmlScene, self.sliceViews
+            segment = SegmentController(link, field, timers, scene, views)
             self._controllers = Controllers(
                 link=link,
                 field=field,
-                segment=SegmentController(link, field, timers, slicer.mrmlScene, self.sliceViews),
+                segment=segment,
+                suggestion=SuggestionController(segment, field, scene, views),
                 refine=RefineController(link, field, timers),
-                overlay=OverlayController(link, field, timers, slicer.mrmlScene),
+                overlay=OverlayController(link, field, timers, scene),
             )
         return self._controllers
 

@@ -161,7 +161,7 @@ def test_a_box_bounds_what_changes(a_person, a_phantom):
     assert inside.size
     assert inside.max() <= 30.0 + 1e-6
     controller.set_box(False)
-    assert not controller.box_on
+    assert controller.box_node is None
     a_person.wait()
 
 

@@ -47,7 +47,7 @@ class Person:
         self.window = window
         self.link, self.field = controllers.link, controllers.field
         self.segment, self.refine = controllers.segment, controllers.refine
-        self.overlay = controllers.overlay
+        self.suggestion, self.overlay = controllers.suggestion, controllers.overlay
 
     @property
     def ui(self) -> Any:
@@ -128,7 +128,12 @@ def a_person(the_application: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     field = fakes.FakeField()
     segment = fakes.FakeSegment(field)
     controllers = Controllers(
-        fakes.FakeLink(), field, segment, fakes.FakeRefine(), fakes.FakeOverlay()
+        fakes.FakeLink(),
+        field,
+        segment,
+        fakes.FakeSuggestion(),
+        fakes.FakeRefine(),
+        fakes.FakeOverlay(),
     )
     monkeypatch.setattr(sys, "path", sys.path.copy())
     window = qt.QMainWindow()

@@ -160,7 +160,7 @@ class FakeSegment(Fake):
         self.segment_id = ""
         self.placing: bool | None = None
         self.scribbling: bool | None = None
-        self.box_on = False
+        self.box_node: Any = None
         self.starts_from_existing = False
         self.locality = True
         self.can_undo = self.can_redo = self.busy = False
@@ -205,7 +205,7 @@ class FakeSegment(Fake):
 
     def set_box(self, on: bool) -> None:
         self.note("set_box", on)
-        self.show(box_on=on)
+        self.show(box_node=object() if on else None)
 
     def start_from_existing(self, on: bool) -> None:
         self.note("start_from_existing", on)
@@ -223,6 +223,21 @@ class FakeSegment(Fake):
             segment_id=self.segment_id, added_ml=added_ml, removed_ml=removed_ml
         )
         self.show(last_change=change, can_undo=True, busy=False)
+
+
+class FakeSuggestion(Fake):
+    def __init__(self) -> None:
+        super().__init__()
+        self.known, self.count, self.number = False, 0, 0
+
+    def next(self) -> None:
+        self.note("next")
+        if self.count:
+            self.show(number=self.number % self.count + 1)
+
+    def clear(self) -> None:
+        self.note("clear")
+        self.show(number=0)
 
 
 def refine_status(

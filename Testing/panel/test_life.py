@@ -42,9 +42,11 @@ def test_leaving_stops_the_tools_and_gives_the_keys_back(a_person, a_volume):
     a_person.field.make_usable()
     a_person.press("A")
     assert a_person.segment.placing is True
+    a_person.suggestion.show(count=2, number=1)
     a_person.widget.exit()
     assert a_person.segment.placing is None
     assert a_person.segment.scribbling is None
+    assert a_person.suggestion.number == 0
     before = list(a_person.segment.calls)
     a_person.press("A")
     assert a_person.segment.calls == before
@@ -73,7 +75,9 @@ def test_keys(a_person, a_volume):
     a_person.segment.made(1, 0, 1.0, 0.0)
     a_person.press("C")
     assert a_person.segment.calls[-1] == ("recompute",)
-    for key in ("A", "D", "S", "X", "O", "U", "Shift+U", "C", "N"):
+    a_person.press("P")
+    assert a_person.suggestion.calls[-1] == ("next",)
+    for key in ("A", "D", "S", "X", "O", "U", "Shift+U", "C", "P", "N"):
         assert f"<b>{key}</b>" in a_person.ui.shortcutsLabel.text
 
 

@@ -150,6 +150,40 @@ def test_a_deleted_segmentation_is_not_chosen_again(a_clicker):
     assert a_clicker.parameters.segmentation is None
 
 
+def test_next_place_says_why_it_cannot_be_pressed(a_person, a_volume):
+    button = a_person.ui.nextPlaceButton
+    assert not button.enabled
+    assert "Fit a field first" in button.toolTip
+    a_person.choose("volumeSelector", a_volume().GetName())
+    a_person.field.make_usable()
+    assert "Click in a slice first" in button.toolTip
+    a_person.click("addSegmentButton")
+    a_person.segment.show(busy=True)
+    assert "being updated" in button.toolTip
+    a_person.segment.made(1, 0, 1.0, 0.0)
+    assert "Recompute" in button.toolTip  # as after opening a scene
+    a_person.suggestion.show(known=True)
+    assert "Nothing in this segment is much in doubt" in button.toolTip
+    assert not button.enabled
+    a_person.suggestion.show(count=3)
+    assert button.enabled
+    assert button.toolTip.endswith("(P)")
+
+
+def test_next_place_goes_round_and_tells_which_one_is_shown(a_clicker):
+    a_clicker.click("addSegmentButton")
+    a_clicker.segment.made(1, 0, 1.0, 0.0)
+    a_clicker.suggestion.show(known=True, count=2)
+    assert a_clicker.ui.placeLabel.text == ""  # nothing unasked
+    for number in (1, 2, 1):
+        a_clicker.click("nextPlaceButton")
+        assert f"Place {number} of 2: click inside or outside." in a_clicker.ui.placeLabel.text
+    assert "1 inside, 0 outside" in a_clicker.ui.segmentStatusLabel.text
+    a_clicker.suggestion.show(known=False, count=0, number=0)
+    assert a_clicker.ui.placeLabel.text == ""
+    assert not a_clicker.ui.nextPlaceButton.enabled
+
+
 def test_messages_stay_until_the_next_action(a_clicker):
     a_clicker.segment.message.emit("Nothing was found.")
     assert "Nothing was found." in a_clicker.ui.segmentStatusLabel.text
@@ -213,7 +247,9 @@ def test_pictures_of_segmenting(a_clicker):
         a_clicker.segment.segmentation.GetSegmentation().GetSegment(chosen).SetName(name)
         a_clicker.segment.made(inside, 1, 12.34, 0.4)
     a_clicker.click("clickPositiveButton")
+    a_clicker.suggestion.show(known=True, count=5)
     a_clicker.open_section("segment")
+    a_clicker.click("nextPlaceButton")
     a_clicker.photograph("segmenting")
     a_clicker.segment.show(busy=True)
     a_clicker.photograph("updating")

@@ -95,11 +95,6 @@ class SegmentController:
         return self._tools.scribbling
 
     @property
-    def box_on(self) -> bool:
-        """Whether nothing changes outside of a box."""
-        return self._tools.box_node is not None
-
-    @property
     def busy(self) -> bool:
         """Whether an answer is awaited or being written."""
         return self._bench is not None and self._bench.busy
@@ -131,6 +126,12 @@ class SegmentController:
         """Whether the selected segment starts from a mask that it had."""
         result = None if self._bench is None else self._bench.result(self.segment_id)
         return result is not None and result.base is not None
+
+    @property
+    def suggestions(self) -> tuple[Position, ...] | None:
+        """Where to click next, mm in the volume's own space; None while that is not known."""
+        result = None if self._bench is None else self._bench.result(self.segment_id)
+        return None if result is None else result.suggestions
 
     def click_counts(self, segment_id: str) -> tuple[int, int]:
         """Return how many positive and negative clicks a segment has."""

@@ -57,6 +57,8 @@ class SegmentResult:
         base_key: The key of ``base``.
         packed: The accepted mask as it was when its key was ``packed_key``, to be sent.
         packed_key: That key.
+        suggestions: Where the answer is most in doubt, voxel centres in the volume's own space, RAS
+            mm, the most doubtful first; None while not known, as when clicks are not answered yet.
     """
 
     mask: BitMask
@@ -67,6 +69,7 @@ class SegmentResult:
     base_key: str = ""
     packed: PackedMask | None = None
     packed_key: str = ""
+    suggestions: Positions | None = None
 
     @classmethod
     def empty(cls, shape_kji: Triple) -> SegmentResult:
@@ -109,6 +112,12 @@ class SegmentResult:
 def new_key() -> str:
     """Return a key that no mask has had, in any session."""
     return uuid.uuid4().hex
+
+
+def suggested(reply: Message) -> Positions | None:
+    """Return the places that a reply suggests; None from a worker that is too old to tell any."""
+    places = reply.get("suggestions")
+    return None if places is None else tuple((r, a, s) for r, a, s in (p["ras"] for p in places))
 
 
 def message_segments(

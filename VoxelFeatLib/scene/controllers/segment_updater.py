@@ -19,6 +19,7 @@ from VoxelFeatLib.scene.controllers.segment_results import (
     as_mask_source,
     message_segments,
     new_key,
+    suggested,
 )
 from VoxelFeatLib.segmenting.extent import Extent
 from VoxelFeatLib.segmenting.history import PackedMask
@@ -122,6 +123,7 @@ class SegmentUpdater:
         token = object()
         key = new_key()
         answered = answered_by(question.clicks, segment_id)
+        result.suggestions = None
         chunks: list[Message] = []
 
         def current() -> bool:
@@ -141,6 +143,7 @@ class SegmentUpdater:
                 before = result.answered
                 # What follows may be asked for before all pieces of this answer are in place.
                 result.answered, result.key = answered, key
+                result.suggestions = suggested(reply)
                 seconds, voxels = float(reply["seconds"]), int(reply["voxels"])
                 answer = Answer(segment_id, (), 0, 0, before, answered, seconds, voxels)
                 self._steps.add(self._put(question, result, chunks, answer))

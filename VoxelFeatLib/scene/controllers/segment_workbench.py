@@ -95,6 +95,7 @@ class SegmentWorkbench:
         self._slice_nodes = slice_nodes
         self._writer = SegmentWriter(segmentation, volume, editor)
         self.clicks = ClickNodes(segmentation, volume)
+        self.clicks.changed.connect(self._on_clicks)
         self._steps = StepQueue(timers)
         self._steps.emptied.connect(self.progressed.emit)
         self._updater = SegmentUpdater(
@@ -137,6 +138,10 @@ class SegmentWorkbench:
     def look(self, segment_id: str) -> None:
         """Learn what a segment is in the scene, without asking for it."""
         self._steps.add(self._look(segment_id))
+
+    def _on_clicks(self, segment_id: str) -> None:
+        if (result := self.result(segment_id)) is not None:
+            result.suggestions = None
 
     def _begin(self) -> None:
         asked, self._asked = self._asked, {}

@@ -24,12 +24,14 @@ class Controllers:
     link: Any
     field: Any
     segment: Any
+    suggestion: Any
     refine: Any
     overlay: Any
 
     def close(self) -> None:
         """Stop the worker and listen to nothing any more, those that need the others first."""
-        for controller in (self.overlay, self.refine, self.segment, self.field, self.link):
+        on_link = (self.overlay, self.refine, self.suggestion, self.segment, self.field)
+        for controller in (*on_link, self.link):
             controller.close()
 
 
@@ -71,7 +73,9 @@ class Panel:
             current,
             local=lambda: not remote_command(),
         )
-        self._segment_section = SegmentSection(ui, segment, field, icon_path)
+        self._segment_section = SegmentSection(
+            ui, segment, controllers.suggestion, field, icon_path
+        )
         self._refine_section = RefineSection(ui, controllers.refine, field, segment, current)
         self._features_section = FeaturesSection(ui, controllers.overlay, field, current)
         self._worker_section = WorkerSection(ui, controllers.link, check_command, reconnect)
@@ -95,6 +99,7 @@ class Panel:
         self._shortcuts.remove()
         self._controllers.segment.place(None)
         self._controllers.segment.scribble(None)
+        self._controllers.suggestion.clear()
         self._features_section.exit()
 
     def close(self) -> None:

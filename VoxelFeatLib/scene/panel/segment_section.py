@@ -22,6 +22,7 @@ _ICONS = {
     "redoButton": "Redo",
     "clearButton": "Clear",
     "recomputeButton": "Recompute",
+    "nextPlaceButton": "NextPlace",
 }
 
 
@@ -31,6 +32,7 @@ class SegmentSection:
     Args:
         ui: The widgets of the panel.
         segment: A SegmentController.
+        suggestion: A SuggestionController.
         field: A FieldController.
         icon_path: Returns the file of an icon, by its name without ending.
     """
@@ -39,11 +41,13 @@ class SegmentSection:
         self,
         ui: Any,
         segment: Any,
+        suggestion: Any,
         field: Any,
         icon_path: Callable[[str], str],
     ) -> None:
         self._ui = ui
         self._segment = segment
+        self._suggestion = suggestion
         self._field = field
         self._message = ""
         self._selecting = False
@@ -54,6 +58,7 @@ class SegmentSection:
         self._connect()
         segment.changed.connect(self.update)
         segment.message.connect(self._on_message)
+        suggestion.changed.connect(self.update)
         field.changed.connect(self.update)
         self.update()
 
@@ -75,6 +80,7 @@ class SegmentSection:
             "redoButton": self.redo,
             "clearButton": self._on_clear,
             "recomputeButton": self.recompute,
+            "nextPlaceButton": self.next_place,
             "showChangeButton": segment.show_last_change,
             "cancelSegmentButton": segment.cancel,
             "startFromCheckBox": self._on_start_from,
@@ -100,6 +106,7 @@ class SegmentSection:
         self.masking.observe(None)
         self._segment.changed.disconnect(self.update)
         self._segment.message.disconnect(self._on_message)
+        self._suggestion.changed.disconnect(self.update)
         self._field.changed.disconnect(self.update)
 
     # ------------------------------------------------------------------ showing
@@ -121,7 +128,7 @@ class SegmentSection:
         ui.clickNegativeButton.checked = segment.placing is False
         ui.scribblePositiveButton.checked = segment.scribbling is True
         ui.scribbleNegativeButton.checked = segment.scribbling is False
-        ui.boxButton.checked = segment.box_on
+        ui.boxButton.checked = segment.box_node is not None
         ui.startFromCheckBox.checked = segment.starts_from_existing
         ui.undoButton.enabled = segment.can_undo
         ui.redoButton.enabled = segment.can_redo
@@ -132,6 +139,7 @@ class SegmentSection:
         ui.cancelSegmentButton.visible = segment.busy
         ui.showChangeButton.visible = segment.last_change is not None and not segment.busy
         ui.segmentStatusLabel.text = self._status(inside, outside)
+        self._show_place(clicked=inside + outside > 0)
         self.masking.set_segmentation(segment.segmentation)
 
     def _tools(self) -> tuple[Any, ...]:
@@ -158,6 +166,26 @@ class SegmentSection:
         if change is None or change.segment_id != self._segment.segment_id:
             return counts
         return f"{counts} · <b>{gained_and_lost(change.added_ml, change.removed_ml)}</b>"
+
+    def _show_place(self, *, clicked: bool) -> None:
+        ui, number, count = self._ui, self._suggestion.number, self._suggestion.count
+        ui.nextPlaceButton.enabled = count > 0
+        if count:
+            tip = _("Go to where the segment is most in doubt, and mark it; again: the next. (P)")
+        elif not self._field.status.usable:
+            tip = _("Fit a field first: it tells where the segment is in doubt.")
+        elif self._segment.busy:
+            tip = _("The segment is being updated.")
+        elif not clicked:
+            tip = _("Click in a slice first: places to click next follow from the clicks.")
+        elif self._suggestion.known:
+            tip = _("Nothing in this segment is much in doubt: there is no place to go to.")
+        else:
+            tip = _("Press Recompute, or click once more, to learn where the segment is in doubt.")
+        ui.nextPlaceButton.toolTip = tip
+        place = _("Place {number} of {count}: click inside or outside.")
+        shown = state_line("busy", place.format(number=number, count=count)) if number else ""
+        ui.placeLabel.text = shown
 
     def _select_row(self) -> None:
         wanted = self._segment.segment_id
@@ -203,7 +231,7 @@ class SegmentSection:
 
     def toggle_box(self) -> None:
         """Show or remove the box."""
-        if self._segment.box_on:
+        if self._segment.box_node is not None:
             self._segment.set_box(False)
         elif self._ready():
             self._segment.set_box(True)
@@ -222,6 +250,10 @@ class SegmentSection:
         """Make the segment anew."""
         if self._ui.recomputeButton.enabled:
             self._segment.recompute()
+
+    def next_place(self) -> None:
+        """Go to the next place where a click is suggested, where there is one."""
+        self._suggestion.next()
 
     def _ready(self) -> bool:
         """Return whether a tool can be used; a segment is made for it where there is none."""

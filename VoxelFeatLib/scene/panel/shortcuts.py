@@ -66,6 +66,7 @@ def segment_actions(section: Any) -> tuple[Action, ...]:
         ("U", _("undo"), section.undo),
         ("Shift+U", _("redo"), section.redo),
         ("C", _("recompute"), section.recompute),
+        ("P", _("next place to click at"), section.next_place),
         ("N", _("new segment"), section.add_segment),
     )
     return tuple((key, text, section.said(function)) for key, text, function in actions)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import slicer
 
 from VoxelFeatLib.imaging.aliases import FloatArray, Position
 from VoxelFeatLib.scene.nodes.volume_nodes import array_of, geometry_of, local_from_world, moved
@@ -21,6 +22,8 @@ _ROOMY = 4
 _MOST_VOXELS = 2 << 20
 # A plane is along a volume's axis if it leaves it by less than this many voxels over the view.
 _ALONG = 0.25
+# A position this near to a view's edge, as a part of the view, is hardly in sight.
+_EDGE = 0.08
 
 
 def mapped_slice_nodes(scene: Any) -> list[Any]:
@@ -28,6 +31,17 @@ def mapped_slice_nodes(scene: Any) -> list[Any]:
     count = scene.GetNumberOfNodesByClass("vtkMRMLSliceNode")
     nodes = [scene.GetNthNodeByClass(n, "vtkMRMLSliceNode") for n in range(count)]
     return [node for node in nodes if node.IsMappedInLayout()]
+
+
+def jump(scene: Any, world: Position) -> None:
+    """Have all slice views go through a position, world RAS mm; it comes in sight in each."""
+    slicer.vtkMRMLSliceNode.JumpAllSlices(scene, *world)
+    for node in mapped_slice_nodes(scene):
+        to_slice = np.asarray(np.linalg.inv(array_of(node.GetSliceToRAS())), dtype=np.float64)
+        low, high = _view(node)
+        place = (moved(to_slice, [world])[0, :2] - low) / (high - low)
+        if (np.minimum(place, 1 - place) < _EDGE).any():
+            node.JumpSliceByCentering(*world)
 
 
 def visible_extents(slice_nodes: Iterable[Any], volume: Any) -> list[Extent]:
