@@ -8,8 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from library.downloads import CONTENT
+from library.weights_server import WeightsServer, listening
 
 from VoxelFeatLib.backbones.protocol import FeatureLevel
+from VoxelFeatLib.backbones.weights import transfer
 from VoxelFeatLib.field.feature_field import FeatureField
 from VoxelFeatLib.field.network import FieldNetwork
 from VoxelFeatLib.imaging.geometry import Geometry
@@ -51,6 +54,18 @@ def a_data_folder() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; VOXELFEAT_DATA names their folder")
     return folder
+
+
+@pytest.fixture
+def a_weights_server(monkeypatch):
+    """A server of `downloads.CONTENT`, asked without proxies and without long pauses."""
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(transfer, "_PAUSES", (0.01, 0.01, 0.01))
+    server = WeightsServer(CONTENT)
+    with listening(server.answer) as url:
+        server.url = url
+        yield server
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ class WeightsServer:
         length: Whether it says how long its answers are.
         shift: By how much what it sends of a range begins elsewhere than asked for.
         requests: Path and Range of every request.
+        logins: Authorization of every request.
     """
 
     def __init__(self, content: bytes) -> None:
@@ -37,12 +38,14 @@ class WeightsServer:
         self.length = True
         self.shift = 0
         self.requests: list[tuple[str, str]] = []
+        self.logins: list[str] = []
         self.url = ""
         self.on_block: Callable[[], None] = lambda: None
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         wanted = handler.headers.get("Range", "")
         self.requests.append((handler.path, wanted))
+        self.logins.append(handler.headers.get("Authorization", ""))
         if self.statuses:
             handler.send_error(self.statuses.pop(0), self.says or None)
             return
@@ -103,12 +106,18 @@ def listening(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]
 
 
 @contextmanager
-def proxied(server: WeightsServer) -> Iterator[tuple[str, list[str]]]:
-    """A proxy for plain http that answers for any host with what the server has."""
+def proxied(server: WeightsServer, login: str = "") -> Iterator[tuple[str, list[str]]]:
+    """A proxy for plain http that answers for any host with what the server has.
+
+    Where it wants a login, others are turned away.
+    """
     seen: list[str] = []
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         seen.append(handler.path)
+        if handler.headers.get("Proxy-Authorization", "") != login:
+            handler.send_error(407)
+            return
         handler.path = urllib.parse.urlsplit(handler.path).path
         server.answer(handler)
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import string
 import time
-import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from VoxelFeatLib.backbones.weights.address import Address, address_of
 from VoxelFeatLib.backbones.weights.catalogue import (
     OfficialWeights,
     by_hand,
@@ -25,7 +24,10 @@ from VoxelFeatLib.errors import Cancelled, WeightsError
 
 _MIRROR = "VOXELFEAT_WEIGHTS_URL"
 _TIMEOUT_SECONDS = 20.0
-_HINT = f"Behind a proxy set HTTPS_PROXY; {_MIRROR} may name a folder of the web that has the file."
+_HINT = (
+    f"Behind a proxy set HTTPS_PROXY; {_MIRROR} may name a folder of the web that has the file. "
+    "Where either asks who you are, its address is https://user:password@host."
+)
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,8 @@ class DownloadSettings:
     """How to download.
 
     Attributes:
-        mirror: Folder of the web that has the file, http or https; empty for the one in
-            ``VOXELFEAT_WEIGHTS_URL``, or else the authors'.
+        mirror: Folder of the web that has the file, http or https, with user and password where it
+            asks for them; empty for the one in ``VOXELFEAT_WEIGHTS_URL``, or else the authors'.
         progress: Called after every block that arrives, and while another process downloads.
         cancelled: Asked as often.
         timeout: Longest silence of the server, seconds.
@@ -94,7 +96,7 @@ def obtain_weights(
     except TransferError as error:
         raise WeightsError(
             f"The weights of “{weights.name}” could not be downloaded from "
-            f"{urllib.parse.urlsplit(download.url).hostname} ({error}): try again, "
+            f"{download.address.host} ({error}): try again, "
             f"or {by_hand(weights, folder)}.",
             _HINT,
         ) from error
@@ -106,7 +108,7 @@ class _Download:
         self.settings = settings
         self.folder = folder
         self.path = folder / weights.file
-        self.url = _address(weights, settings.mirror)
+        self.address = _address(weights, settings.mirror)
         self._part = folder / f"{weights.file}.part"
         self._started: tuple[float, int] | None = None
 
@@ -142,7 +144,7 @@ class _Download:
                 "Make room, or let VOXELFEAT_CACHE name another folder for what is kept.",
             )
         Transfer(
-            self.url,
+            self.address,
             self._part,
             self.weights.bytes,
             arrived=self._report,
@@ -158,8 +160,9 @@ class _Download:
         if sha256_of(self._part, self.settings.cancelled) != self.weights.sha256:
             self._part.unlink()
             raise WeightsError(
-                f"What came from {self.url} is not the official {self.weights.file} (its SHA-256 "
-                f"differs) and was removed: try again, or {by_hand(self.weights, self.folder)}."
+                f"What came from {self.address.url} is not the official {self.weights.file} (its "
+                "SHA-256 differs) and was removed: try again, or "
+                f"{by_hand(self.weights, self.folder)}."
             )
 
     def _have(self) -> int:
@@ -179,23 +182,6 @@ class _Download:
         self.settings.progress(DownloadProgress(done, total, left))
 
 
-def _address(weights: OfficialWeights, mirror: str) -> str:
+def _address(weights: OfficialWeights, mirror: str) -> Address:
     mirror = mirror or os.environ.get(_MIRROR, "")
-    if not mirror:
-        return weights.url
-    if not _is_web_address(mirror):
-        raise WeightsError(
-            f"“{mirror}” is no address to load weights from: it begins with https:// or http://, "
-            "and names the folder that has the file."
-        )
-    # An umlaut or a space cannot be sent as it is.
-    return urllib.parse.quote(mirror.rstrip("/"), safe=string.punctuation) + "/" + weights.file
-
-
-def _is_web_address(text: str) -> bool:
-    try:
-        parts = urllib.parse.urlsplit(text)
-        port = parts.port
-    except ValueError:
-        return False
-    return parts.scheme in {"http", "https"} and bool(parts.hostname) and port != 0
+    return address_of(mirror).file(weights.file) if mirror else Address(weights.url)

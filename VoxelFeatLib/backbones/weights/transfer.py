@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, cast
 
 import VoxelFeatLib
+from VoxelFeatLib.backbones.weights.address import Address, Login
 from VoxelFeatLib.errors import Cancelled
 
 _BLOCK = 1 << 18
@@ -45,21 +46,28 @@ class SecureRedirects(urllib.request.HTTPRedirectHandler):
         headers: http.client.HTTPMessage,
         newurl: str,
     ) -> urllib.request.Request | None:
-        scheme = urllib.parse.urlsplit(newurl).scheme
-        if req.type == "https" and scheme != "https":
-            raise TransferError(f"{req.full_url} leads to an address without https")
-        if scheme not in {"http", "https"}:
-            raise TransferError(f"{req.full_url} leads out of the web")
+        parts = urllib.parse.urlsplit(newurl)
+        leads = ""
+        if req.type == "https" and parts.scheme != "https":
+            leads = "to an address without https"
+        elif parts.scheme not in {"http", "https"}:
+            leads = "out of the web"
+        elif "@" in parts.netloc:
+            leads = "to an address with a user or password"
+        if leads:
+            fp.close()
+            raise TransferError(f"{req.full_url} leads {leads}")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 class Transfer:
     """Loads one file of known size, attempt after attempt, each from where the last one ended.
 
-    Proxies are those of the environment (HTTPS_PROXY, NO_PROXY) or the system.
+    Proxies are those of the environment (HTTPS_PROXY, NO_PROXY) or the system; a user and password
+    in a proxy's address are told to it.
 
     Args:
-        url: http or https.
+        address: The file's.
         part: The file to fill; what it has already is kept.
         total: Bytes of the whole file.
         arrived: Called with the bytes there are, after every block.
@@ -69,7 +77,7 @@ class Transfer:
 
     def __init__(
         self,
-        url: str,
+        address: Address,
         part: Path,
         total: int,
         *,
@@ -77,13 +85,13 @@ class Transfer:
         cancelled: Callable[[], bool],
         timeout: float,
     ) -> None:
-        self.url = url
+        self.url = address.url
         self.part = part
         self.total = total
         self._arrived = arrived
         self._cancelled = cancelled
         self._timeout = timeout
-        self._opener = urllib.request.build_opener(SecureRedirects)
+        self._opener = urllib.request.build_opener(SecureRedirects, Login(address))
 
     def run(self) -> None:
         """Fill the file.
@@ -156,6 +164,7 @@ class Transfer:
                 "http.client.HTTPResponse", self._opener.open(request, timeout=self._timeout)
             )
         except urllib.error.HTTPError as error:
+            error.close()
             answer = f"the server answered {error.code} {_words(str(error.reason))}"
             if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and have:
                 self.part.unlink(missing_ok=True)
@@ -165,8 +174,10 @@ class Transfer:
             raise TransferError(answer) from error
         except OSError as error:
             raise ConnectionLost(_reason(error)) from error
-        except ValueError as error:  # of an address that was given, or redirected to
-            raise TransferError(f"there is an address that cannot be: {_reason(error)}") from error
+        except (ValueError, http.client.InvalidURL):  # what they say quotes passwords
+            raise TransferError(
+                "there is an address that cannot be: the proxy's, or one that the server leads to"
+            ) from None
         except http.client.HTTPException as error:
             raise ConnectionLost(_reason(error)) from error
 
