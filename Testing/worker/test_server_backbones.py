@@ -20,7 +20,7 @@ from VoxelFeatLib.backbones.weights import availability
 from VoxelFeatLib.backbones.weights.catalogue import OfficialWeights
 from VoxelFeatLib.field.files import read_header
 from VoxelFeatLib.imaging.volume import Volume
-from VoxelFeatLib.worker.server import backbones, cache, fitting
+from VoxelFeatLib.worker.server import backbones, fitting
 
 TINY = "sam2.1-tiny"
 SMALL = {"device": "cpu", "input_size": 64}
@@ -158,9 +158,3 @@ def test_missing_packages_are_told_before_any_download(an_open_server, monkeypat
     assert found["download_bytes"] == 0
     error = an_open_server.call("fit", backbone=TINY, device="cpu")["error"]
     assert error["message"] == f"The backbone “{TINY}” cannot be used: not installed: sam2."
-
-
-def test_a_long_name_makes_no_long_file_name(a_scan: Volume) -> None:
-    backbone = registry.create_backbone("filters", a_scan)
-    backbone.name = "x" * 300
-    assert len(cache.field_path(a_scan, backbone, "fast").name) < 120

@@ -15,6 +15,8 @@ from VoxelFeatLib.backbones.registry import create_backbone
 from VoxelFeatLib.errors import NotEnoughMemoryError
 from VoxelFeatLib.field.files import load_field, read_header
 from VoxelFeatLib.fitting.fitter import Fitter
+from VoxelFeatLib.fitting.kept import FitKey
+from VoxelFeatLib.fitting.presets import Preset
 from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.segmenting.samples import samples_at
 from VoxelFeatLib.worker.server import cache, fitting, workspace
@@ -57,7 +59,7 @@ def test_a_fit_tells_how_far_it_is_and_is_kept(
     assert sum(event["usable"] for event in events) >= 1
     path = Path(reply["path"])
     assert path.parent == a_cache
-    stem = f"{a_scan.sha256()[:16]}-filters-[0-9a-f]{{8}}-tiny"
+    stem = f"{a_scan.sha256()[:16]}-filters-tiny-[0-9a-f]{{12}}"
     assert re.fullmatch(stem + r"\.voxelfeat", path.name)
     assert reply["bytes"] == path.stat().st_size
     assert reply["preset"] == "tiny"
@@ -204,10 +206,11 @@ def test_a_killed_fit_goes_on_from_its_checkpoint(
 
 
 def test_a_damaged_checkpoint_is_no_obstacle(
-    an_open_server: InProcess, a_scan: Volume, a_cache: Path
+    an_open_server: InProcess, a_scan: Volume, a_cache: Path, a_tiny_preset: Preset
 ) -> None:
     a_cache.mkdir(parents=True)
-    path = cache.checkpoint_path(a_scan, create_backbone("filters", a_scan), "tiny", 0)
+    key = FitKey(a_scan, create_backbone("filters", a_scan), a_tiny_preset, 0)
+    path = key.path(a_cache, ".checkpoint")
     path.write_bytes(b"damaged")
     assert an_open_server.call("fit", device="cpu")["ok"]
     assert not path.exists()

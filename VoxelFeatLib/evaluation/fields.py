@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,12 +13,11 @@ from VoxelFeatLib.backbones.registry import BackboneOptions, create_backbone, sa
 from VoxelFeatLib.backbones.weights.catalogue import CATALOGUE, is_checkpoint_path, sha256_of
 from VoxelFeatLib.errors import FieldFileError, InputError
 from VoxelFeatLib.field.feature_field import FeatureField
-from VoxelFeatLib.field.files import jsonable, load_field, read_header, save_field
+from VoxelFeatLib.field.files import load_field, read_header, save_field
 from VoxelFeatLib.fitting.fitter import Fitter
+from VoxelFeatLib.fitting.kept import FitKey
 from VoxelFeatLib.fitting.presets import preset_named
 from VoxelFeatLib.imaging.volume import Volume
-
-_UNSAFE = re.compile(r"[^\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ class BackboneChoice:
 
     @property
     def words(self) -> str:
-        """The same, short enough for a file's name."""
+        """The same, short enough for a title."""
         words = [str(value) for value in self.settings.values()]
         return "-".join(word[:8] if len(word) == 64 else word for word in words)
 
@@ -105,35 +103,23 @@ class FieldStore:
         for path in self.given:
             if read_header(path).volume_sha256 == volume.sha256():
                 return load_field(path, volume, device)[0]
-        words = f"{volume.name}-{self.backbone.words}-{self.preset}-{self.seed}"
-        name = f"{_UNSAFE.sub('_', words)}-{volume.sha256()[:12]}.voxelfeat"
-        path = self.folder / name
-        if path.is_file():
+        backbone = create_backbone(self.backbone.name, volume, self.backbone.options)
+        key = FitKey(volume, backbone, preset_named(self.preset), self.seed)
+        for path in key.fields(self.folder):
             try:
-                if self._is_of_preset(path):
-                    return load_field(path, volume, device)[0]
-                self.tell(f"{path.name} is of another version's preset and is made anew")
+                return load_field(path, volume, device)[0]
             except FieldFileError:
                 self.tell(f"{path.name} is damaged and is made anew")
-        return self._fitted(volume, path)
+        return self._fitted(key)
 
-    def _is_of_preset(self, path: Path) -> bool:
-        match read_header(path).record.get("settings"):
-            case {"preset": preset}:
-                return bool(preset == jsonable(preset_named(self.preset)))
-        return False
-
-    def _fitted(self, volume: Volume, path: Path) -> FeatureField:
-        fitter = Fitter(
-            volume,
-            create_backbone(self.backbone.name, volume, self.backbone.options),
-            preset_named(self.preset),
-            seed=self.seed,
-        )
+    def _fitted(self, key: FitKey) -> FeatureField:
+        fitter = Fitter(key.volume, key.backbone, key.preset, seed=key.seed)
+        name = key.volume.name
         for progress in fitter:
-            self.tell(f"{volume.name}, fitting {progress.fraction:.0%}")
+            self.tell(f"{name}, fitting {progress.fraction:.0%}")
+        path = key.path(self.folder, title=name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_field(path, fitter.field, volume, fitter.record)
+        save_field(path, fitter.field, key.volume, fitter.record)
         return fitter.field
 
 

@@ -15,9 +15,10 @@ import torch
 
 from VoxelFeatLib.errors import FieldFileError, InputError
 from VoxelFeatLib.field.feature_field import FeatureField
-from VoxelFeatLib.field.files import check_volume, header_of, jsonable, read_tensors, write_tensors
+from VoxelFeatLib.field.files import check_volume, header_of, read_tensors, write_tensors
 from VoxelFeatLib.field.grid import GridNetwork
 from VoxelFeatLib.fitting.grid_learner import GridLearner
+from VoxelFeatLib.fitting.kept import FitKey
 from VoxelFeatLib.fitting.memory import check_memory, fit_memory
 from VoxelFeatLib.fitting.network_learner import NetworkLearner
 from VoxelFeatLib.fitting.networks import network_for
@@ -51,6 +52,7 @@ class Fitter:
 
     Attributes:
         field: The field, better after every iteration.
+        key: What decides the field.
         memory: Peak bytes the fit is expected to need on its device.
 
     Raises:
@@ -75,6 +77,7 @@ class Fitter:
             network = network_for(preset, volume.geometry, backbone)
         self.field = FeatureField(network, backbone.name, backbone.fingerprint).to(backbone.device)
         self._preparation = Preparation(volume, backbone, preset, seed)
+        self.key = FitKey(volume, backbone, preset, seed)
         self._trainer: Trainer | None = None
         self._resumed: dict[str, torch.Tensor] | None = None
         self._step = 0
@@ -102,7 +105,7 @@ class Fitter:
             raise FieldFileError(f"{path} is a finished field, there is nothing to resume.")
         check_volume(path, header, volume)
         fitter = cls(volume, backbone, preset, seed=seed)
-        found, wanted = header.record.get("settings"), fitter.settings()
+        found, wanted = header.record.get("settings"), fitter.key.settings
         if found != wanted:
             names = _differences(found, wanted)
             raise FieldFileError(
@@ -112,19 +115,11 @@ class Fitter:
         fitter._restore(path, tensors, header.record)
         return fitter
 
-    def settings(self) -> dict[str, Any]:
-        """Return what must be equal for a checkpoint to be resumed, as JSON."""
-        return {
-            "preset": jsonable(self.preset),
-            "backbone": self.backbone.fingerprint,
-            "seed": self.seed,
-        }
-
     @property
     def record(self) -> dict[str, Any]:
         """What the field file keeps of the fit: settings, steps, seconds, held-out measure."""
         return {
-            "settings": self.settings(),
+            "settings": self.key.settings,
             "encoding": self.backbone.encoding.name,
             "input_size": self.backbone.input_size,
             "step": self._step,

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
-import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from VoxelFeatLib.backbones.protocol import Backbone
 from VoxelFeatLib.cache import cache_folder
-from VoxelFeatLib.errors import FieldFileError
-from VoxelFeatLib.field.files import FieldHeader, check_volume, read_header
+from VoxelFeatLib.field.files import FieldHeader
+from VoxelFeatLib.fitting.kept import CHECKPOINT, fields_of
 from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.worker.protocol import Message
 
 _log = logging.getLogger(__name__)
 
-# A checkpoint of one's own may have a long name, and a file name has an end.
-_MOST_NAME = 60
-_FIELD, _CHECKPOINT = ".voxelfeat", ".checkpoint"
 # A checkpoint that nobody resumed for so long is removed.
 _ABANDONED_SECONDS = 7 * 86400.0
 
@@ -32,34 +26,13 @@ def fields_folder() -> Path:
     return cache_folder("fields")
 
 
-def field_path(volume: Volume, backbone: Backbone, preset: str) -> Path:
-    """Return where a finished fit is kept."""
-    return fields_folder() / f"{_stem(volume, backbone, preset)}{_FIELD}"
-
-
-def checkpoint_path(volume: Volume, backbone: Backbone, preset: str, seed: int) -> Path:
-    """Return where an unfinished fit is kept."""
-    return fields_folder() / f"{_stem(volume, backbone, preset)}-{seed}{_CHECKPOINT}"
-
-
-def _stem(volume: Volume, backbone: Backbone, preset: str) -> str:
-    """Tell fits apart: a backbone's name does not say its input size, encoding and weights."""
-    name = re.sub(r"[^\w.-]+", "_", backbone.name)[:_MOST_NAME]
-    settings = hashlib.sha256(backbone.fingerprint.encode()).hexdigest()[:8]
-    return f"{volume.sha256()[:16]}-{name}-{settings}-{preset}"
-
-
 def cached_fields(volume: Volume) -> list[Message]:
     """List the fields kept for a volume, the newest first; only their headers are read."""
     found = []
     with contextlib.suppress(OSError):
-        for path in fields_folder().glob(f"{volume.sha256()[:16]}-*{_FIELD}"):
-            try:
-                header = read_header(path)
-                check_volume(path, header, volume)
+        for path, header in fields_of(fields_folder(), volume):
+            with contextlib.suppress(OSError):  # it is just being removed
                 found.append({**described(header, path), "finished": path.stat().st_mtime})
-            except (FieldFileError, OSError) as error:
-                _log.warning("A kept field is left out: %s", error)
     return sorted(found, key=lambda entry: -entry["finished"])
 
 
@@ -112,7 +85,7 @@ def plain(values: Mapping[str, Any]) -> dict[str, float]:
 def remove_abandoned() -> None:
     """Remove unfinished fits that nobody went on with for a week."""
     with contextlib.suppress(OSError):
-        for path in fields_folder().glob(f"*{_CHECKPOINT}"):
+        for path in fields_folder().glob(f"*{CHECKPOINT}"):
             if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
                 path.unlink()
 

@@ -16,6 +16,7 @@ from VoxelFeatLib.errors import FieldFileError, VoxelFeatError
 from VoxelFeatLib.field.files import save_field
 from VoxelFeatLib.fitting.default_preset import default_preset
 from VoxelFeatLib.fitting.fitter import Fitter
+from VoxelFeatLib.fitting.kept import CHECKPOINT, FitKey
 from VoxelFeatLib.fitting.presets import Preset, preset_named
 from VoxelFeatLib.fitting.progress import FitProgress
 from VoxelFeatLib.imaging.volume import Volume
@@ -24,8 +25,7 @@ from VoxelFeatLib.worker.protocol import Message
 from VoxelFeatLib.worker.server.backbones import BackboneOrder
 from VoxelFeatLib.worker.server.cache import (
     agreement_of,
-    checkpoint_path,
-    field_path,
+    fields_folder,
     made_folder,
     mean_cosine,
     plain,
@@ -101,7 +101,8 @@ class Order:
     @property
     def checkpoint(self) -> Path:
         """Where the unfinished fit is kept."""
-        return checkpoint_path(self.volume, self.backbone, self.preset.name, self.seed)
+        key = FitKey(self.volume, self.backbone, self.preset, self.seed)
+        return key.path(fields_folder(), CHECKPOINT)
 
 
 def _halved(preset: Preset) -> Preset:
@@ -219,7 +220,7 @@ class _Checkpoints:
 
 def _kept(fitter: Fitter) -> str:
     """Keep a finished field in the cache; empty where that cannot be."""
-    path = field_path(fitter.volume, fitter.backbone, fitter.preset.name)
+    path = fitter.key.path(fields_folder())
     if not made_folder(path):
         return ""
     try:
