@@ -36,6 +36,7 @@ def test_what_each_backbone_needs_is_told(an_owner):
     an_owner.choose("backboneCombo", "SAM 2.1 tiny (156 MB to download)")
     assert ui.backboneNoteLabel.text == "The first fit downloads 156 MB of weights."
     assert not ui.backboneInstallButton.visible
+    an_owner.open_section("field")
     an_owner.photograph("advanced")
     an_owner.choose("backboneCombo", "SAM 2.1 large")
     assert not ui.backboneNoteLabel.visible

@@ -241,10 +241,16 @@ def test_show_3d_belongs_to_the_chosen_segmentation(a_clicker):
 
 
 def test_pictures_of_segmenting(a_clicker):
-    for name, inside in (("Liver", 3), ("Spleen", 2), ("Left kidney", 1)):
+    for name, inside, color in (
+        ("Liver", 3, (0.85, 0.4, 0.3)),
+        ("Spleen", 2, (0.6, 0.45, 0.8)),
+        ("Left kidney", 1, (0.98, 0.78, 0.18)),
+    ):
         a_clicker.click("addSegmentButton")
         chosen = a_clicker.segment.segment_id
-        a_clicker.segment.segmentation.GetSegmentation().GetSegment(chosen).SetName(name)
+        segment = a_clicker.segment.segmentation.GetSegmentation().GetSegment(chosen)
+        segment.SetName(name)
+        segment.SetColor(*color)
         a_clicker.segment.made(inside, 1, 12.34, 0.4)
     a_clicker.click("clickPositiveButton")
     a_clicker.suggestion.show(known=True, count=5)

@@ -21,6 +21,7 @@ from VoxelFeatLib.scene.controllers.field_controller import FieldController
 from VoxelFeatLib.scene.controllers.overlay_controller import OverlayController
 from VoxelFeatLib.scene.controllers.refine_controller import RefineController
 from VoxelFeatLib.scene.controllers.segment_controller import SegmentController
+from VoxelFeatLib.scene.controllers.suggestion_controller import SuggestionController
 from VoxelFeatLib.scene.controllers.worker_link import WorkerLink
 from VoxelFeatLib.scene.nodes import sample_data, segmentations
 from VoxelFeatLib.scene.segments.segment_writer import SegmentWriter
@@ -57,13 +58,11 @@ class Studio:
         self.view.set_background_volume_id(self.volume.GetID())
         self.view.fit_view_to_content()
         self.field = FieldController(self.link, self.loop)
-        self.segments = SegmentController(
-            self.link,
-            self.field,
-            self.loop,
-            self.scene,
-            lambda: [(self.view.interactor(), self.view.node)],
-        )
+        self.segments = SegmentController(self.link, self.field, self.loop, self.scene, self.views)
+        self.suggestions = SuggestionController(self.segments, self.field, self.scene, self.views)
+
+    def views(self) -> list[tuple]:
+        return [(self.view.interactor(), self.view.node)]
 
     def fit(self) -> None:
         self.field.set_volume(self.volume)
@@ -73,6 +72,7 @@ class Studio:
             self.loop.run_until(lambda: not self.field.status.busy, 1800)
 
     def close(self) -> None:
+        self.suggestions.close()
         self.segments.close()
         self.field.close()
         self.view.close()
@@ -169,6 +169,16 @@ def clicks(studio: Studio, name: str) -> None:
     studio.clear()
 
 
+def next_place(studio: Studio) -> None:
+    at = studio.middle(studio.organ("left kidney"))
+    studio.look_across(at)
+    studio.begin("left kidney")
+    studio.click_at(at, positive=True)
+    studio.suggestions.next()
+    studio.save("next-place")
+    studio.clear()
+
+
 def box(studio: Studio) -> None:
     at = studio.middle(studio.organ("left kidney"))
     studio.look(AXIAL, at, 260.0)
@@ -251,6 +261,7 @@ def main() -> None:
         steps: list[Callable[[Studio], None]] = [
             lambda s: clicks(s, "left kidney"),
             lambda s: clicks(s, "liver"),
+            next_place,
             box,
             scribble,
             pictures_of_the_field,
