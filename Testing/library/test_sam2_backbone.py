@@ -25,7 +25,7 @@ from VoxelFeatLib.backbones.sam2 import backbone as backbone_module
 from VoxelFeatLib.backbones.sam2 import checkpoints
 from VoxelFeatLib.backbones.sam2.backbone import Sam2Backbone, fast_precision
 from VoxelFeatLib.backbones.sam2.checkpoints import load_checkpoint
-from VoxelFeatLib.backbones.sam2.model import ARCHITECTURES
+from VoxelFeatLib.backbones.sam2.model import ARCHITECTURES, Encoder
 from VoxelFeatLib.backbones.slicing import SliceEncoder
 from VoxelFeatLib.backbones.weights.catalogue import OfficialWeights, sha256_of
 from VoxelFeatLib.backbones.weights.download import DownloadSettings
@@ -305,8 +305,17 @@ def test_sam2_is_imported_only_when_it_is_used():
     assert list(BACKBONES) == ["filters", *(f"sam2.1-{size}" for size in ARCHITECTURES)]
 
 
-def test_making_a_backbone_draws_no_random_numbers(a_hollow_file):
-    before = torch.get_rng_state()
+def test_making_a_backbone_draws_no_random_numbers(a_hollow_file, monkeypatch):
+    """Not even for a while: other threads draw from the same generator."""
+    before, states = torch.get_rng_state(), []
+
+    def made(architecture):
+        encoder = Encoder(architecture)
+        states.append(torch.get_rng_state())
+        return encoder
+
+    monkeypatch.setattr(checkpoints, "Encoder", made)
     encoder = load_checkpoint(a_hollow_file).encoder
+    assert torch.equal(states[0], before)
     assert torch.equal(torch.get_rng_state(), before)
     assert not any(weight.any() for weight in encoder.parameters())

@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from VoxelFeatLib.backbones.sam2 import checkpoints
 from VoxelFeatLib.backbones.sam2.checkpoints import load_checkpoint
 from VoxelFeatLib.backbones.sam2.model import ARCHITECTURES, Encoder
 from VoxelFeatLib.backbones.weights.catalogue import CATALOGUE, OfficialWeights, sha256_of
-from VoxelFeatLib.errors import InputError, NotEnoughMemoryError, WeightsError
+from VoxelFeatLib.errors import Cancelled, InputError, NotEnoughMemoryError, WeightsError
 
 FIRST = "image_encoder.trunk.patch_embed.proj.weight"
 LAST_BLOCK = "image_encoder.trunk.blocks.11.norm1.weight"
@@ -75,6 +76,19 @@ def test_files_of_old_torch_are_read(a_state, tmp_path):
         {"model": a_state}, tmp_path / "a.pt", _use_new_zipfile_serialization=False
     )
     assert_loaded(load_checkpoint(tmp_path / "a.pt"), a_state)
+
+
+def test_reading_ends_when_nobody_wants_it_any_more(a_state, tmp_path, monkeypatch):
+    path = save(a_state, tmp_path / "a.pt")
+    reading = checkpoints.read_weights
+    unread = Mock(side_effect=reading)
+    monkeypatch.setattr(checkpoints, "read_weights", unread)
+    with pytest.raises(Cancelled):
+        load_checkpoint(path, cancelled=lambda: True)
+    unread.assert_not_called()
+    with pytest.raises(Cancelled):
+        load_checkpoint(path, cancelled=lambda: unread.called)
+    assert load_checkpoint(path, cancelled=lambda: False).architecture == "tiny"
 
 
 def test_half_precision_files_become_float32(a_state, tmp_path):

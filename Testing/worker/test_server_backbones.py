@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType
@@ -16,6 +17,7 @@ from Testing.library.sam2_files import random_sam2, save
 from Testing.library.weights_server import WeightsServer, listening
 from Testing.worker.server_fixtures import CENTRES, InProcess, at, clicks
 from VoxelFeatLib.backbones import registry
+from VoxelFeatLib.backbones.sam2 import checkpoints
 from VoxelFeatLib.backbones.weights import availability
 from VoxelFeatLib.backbones.weights.catalogue import OfficialWeights
 from VoxelFeatLib.field.files import read_header
@@ -110,6 +112,31 @@ def test_a_download_is_cancelled_and_goes_on_later_while_clicks_are_answered(
     a_web.pause = 0.0
     assert an_open_server.call("fit", backbone=TINY, mirror=a_web.url, **SMALL)["ok"]
     assert a_web.requests[-1][1].startswith("bytes=")  # not from the start
+
+
+def test_a_cancelled_fit_reads_no_further(
+    an_open_server: InProcess, a_checkpoint: Path, monkeypatch
+) -> None:
+    reading, go_on, made = threading.Event(), threading.Event(), []
+    read = checkpoints.read_weights
+
+    def slowly(path: Path):
+        reading.set()
+        assert go_on.wait(60)
+        return read(path)
+
+    monkeypatch.setattr(checkpoints, "read_weights", slowly)
+    monkeypatch.setattr(checkpoints, "Encoder", made.append)
+    number = an_open_server.ask("fit", backbone=str(a_checkpoint), **SMALL)
+    while not reading.is_set():
+        an_open_server.server.step()
+    (thread,) = [t for t in threading.enumerate() if isinstance(t, backbones._Making)]
+    assert an_open_server.call("cancel", target=number)["found"]
+    assert an_open_server.wait(number)["error"]["code"] == "cancelled"
+    go_on.set()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert made == []
 
 
 def test_a_download_that_fails_says_what_to_do(

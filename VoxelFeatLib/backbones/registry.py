@@ -35,7 +35,8 @@ class BackboneOptions:
         encoding: Name of the view encoding; empty for the backbone's own choice.
         input_size: Side of the square input, pixels; None for the backbone's own choice.
         weights: A checkpoint to use instead of the one that the name stands for.
-        download: How to load weights that are not on this machine yet.
+        download: How to load weights that are not on this machine yet; its `cancelled` ends the
+            reading of those that are, too.
     """
 
     device: torch.device | str = "cpu"
@@ -72,16 +73,18 @@ def _sam2(name: str, volume: Volume, options: BackboneOptions) -> Backbone:
     from VoxelFeatLib.backbones.sam2.backbone import Sam2Backbone  # noqa: PLC0415
     from VoxelFeatLib.backbones.sam2.checkpoints import load_checkpoint  # noqa: PLC0415
 
-    device = torch.device(options.device)
+    device, cancelled = torch.device(options.device), options.download.cancelled
     size = options.input_size or sam2_input_size(device)
     encoding = create_encoding(options.encoding or "gray", volume)
     if name not in CATALOGUE:
-        checkpoint = load_checkpoint(Path(name))
+        checkpoint = load_checkpoint(Path(name), cancelled=cancelled)
     elif options.weights is None:
         official = CATALOGUE[name]
-        checkpoint = load_checkpoint(obtain_weights(official, options.download), official)
+        checkpoint = load_checkpoint(
+            obtain_weights(official, options.download), official, cancelled
+        )
     else:
-        checkpoint = load_checkpoint(options.weights)
+        checkpoint = load_checkpoint(options.weights, cancelled=cancelled)
         if name != f"sam2.1-{checkpoint.architecture}":
             raise InputError(
                 f"{options.weights} has weights of the size {checkpoint.architecture}: choose the "
@@ -104,7 +107,7 @@ def create_backbone(name: str, volume: Volume, options: BackboneOptions | None =
     Raises:
         InputError: No backbone has that name, or it cannot do what the options ask for.
         WeightsError: Its weights cannot be had or used.
-        Cancelled: The download was cancelled.
+        Cancelled: It was cancelled while weights were downloaded or read.
     """
     options = options or BackboneOptions()
     if is_checkpoint_path(name) and options.weights is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ import torch
 from safetensors.torch import load_file
 
 from VoxelFeatLib.backbones.sam2.model import ARCHITECTURES, Architecture, Encoder
+from VoxelFeatLib.backbones.sam2.undrawn import Undrawn
 from VoxelFeatLib.backbones.weights.catalogue import CATALOGUE, OfficialWeights, sha256_of
-from VoxelFeatLib.errors import NotEnoughMemoryError, WeightsError, is_out_of_memory
+from VoxelFeatLib.errors import Cancelled, NotEnoughMemoryError, WeightsError, is_out_of_memory
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +47,11 @@ class Checkpoint:
     encoder: Encoder
 
 
-def load_checkpoint(path: Path, official: OfficialWeights | None = None) -> Checkpoint:
+def load_checkpoint(
+    path: Path,
+    official: OfficialWeights | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Checkpoint:
     """Read a checkpoint; its size is told from the weights' shapes.
 
     A file has a dict of weights, alone or under "model" or "state_dict", or is a safetensors file.
@@ -55,13 +60,15 @@ def load_checkpoint(path: Path, official: OfficialWeights | None = None) -> Chec
     Args:
         path: The file.
         official: What it has to be; None for a checkpoint of whomever.
+        cancelled: Asked now and then: after some megabytes, after every weight.
 
     Raises:
+        Cancelled: The caller does not want it any more.
         WeightsError: The file is missing, damaged, foreign, or has numbers that are not finite.
     """
     try:
         path = path.expanduser()
-        sha256 = sha256_of(path)
+        sha256 = sha256_of(path, cancelled)
     except (OSError, ValueError, RuntimeError) as error:  # of a name that no file can have, too
         reason = getattr(error, "strerror", None) or error
         raise WeightsError(
@@ -72,7 +79,7 @@ def load_checkpoint(path: Path, official: OfficialWeights | None = None) -> Chec
             f"{path} is not the official {official.file} (its SHA-256 differs): remove it, and it "
             "is downloaded again; a checkpoint of your own is chosen by its path."
         )
-    weights = _encoder_weights(read_weights(path), path)
+    weights = _encoder_weights(read_weights(path), path, cancelled)
     architecture = architecture_of(weights, path)
     encoder = _made(architecture, weights, path)
     return Checkpoint(_name_of(path, sha256), architecture.name, sha256, encoder)
@@ -140,7 +147,9 @@ def _foreign(path: Path, reason: str) -> WeightsError:
     return WeightsError(f"{path} is no checkpoint of SAM2: {reason}.", _SHAPED)
 
 
-def _encoder_weights(content: Mapping[str, Any], path: Path) -> dict[str, torch.Tensor]:
+def _encoder_weights(
+    content: Mapping[str, Any], path: Path, cancelled: Callable[[], bool]
+) -> dict[str, torch.Tensor]:
     """Return the encoder's weights by the names that they have in `Encoder`, as float32."""
     first = next((str(key) for key in content if str(key).endswith(_FIRST)), None)
     if first is None:
@@ -151,6 +160,8 @@ def _encoder_weights(content: Mapping[str, Any], path: Path) -> dict[str, torch.
     for key, value in content.items():
         if not str(key).startswith(wanted):
             continue
+        if cancelled():
+            raise Cancelled
         if not _has_numbers(value):
             raise _foreign(path, f"“{key}” is no tensor of numbers")
         value = value.float()  # noqa: PLW2901 - what is checked is what is used
@@ -187,8 +198,7 @@ def architecture_of(weights: Mapping[str, torch.Tensor], path: Path) -> Architec
 
 
 def _made(architecture: Architecture, weights: Mapping[str, torch.Tensor], path: Path) -> Encoder:
-    # The numbers that are drawn at first are nobody's business: the weights replace them all.
-    with torch.random.fork_rng(devices=[]):
+    with Undrawn():  # the weights replace all of its numbers
         encoder = Encoder(architecture)
     expected = {name: tensor.shape for name, tensor in encoder.state_dict().items()}
     for name, shape in expected.items():

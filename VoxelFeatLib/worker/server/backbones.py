@@ -108,7 +108,7 @@ class BackboneOrder:
                     report(making.progress)
                 yield
         finally:
-            making.unwanted.set()  # a download ends with the block that it waits for
+            making.unwanted.set()  # it ends with the block or weight that it waits for
         if making.error is not None:
             raise making.error
         assert making.backbone is not None  # noqa: S101 - the thread has ended without an error
@@ -116,7 +116,7 @@ class BackboneOrder:
 
 
 class _Making(threading.Thread):
-    """Makes a backbone; it ends with the process."""
+    """Makes a backbone; it ends soon after nobody wants it any more, or with the process."""
 
     def __init__(self, order: BackboneOrder, volume: Volume) -> None:
         super().__init__(daemon=True)
