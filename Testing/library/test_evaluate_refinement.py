@@ -1,14 +1,14 @@
-"""The refinement experiment: noise, methods without SAM, results, tables, figures, the command."""
+"""The refinement experiment: noise, methods without SAM, runs, the command."""
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from library.refining import GEOMETRY, SHAPE, TARGET, result
 from typer.testing import CliRunner
 
 from VoxelFeatLib.backbones.encodings import WindowEncoding
@@ -18,30 +18,19 @@ from VoxelFeatLib.cli.app import full_program
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.evaluation.datasets import find_cases
 from VoxelFeatLib.evaluation.fields import BackboneChoice, FieldStore
-from VoxelFeatLib.evaluation.metrics import Scores
-from VoxelFeatLib.evaluation.refinement.bars import draw_bars
 from VoxelFeatLib.evaluation.refinement.evaluation import RefinementEvaluation
 from VoxelFeatLib.evaluation.refinement.methods.antialiasing import AntiAliasing
 from VoxelFeatLib.evaluation.refinement.methods.probes import Probe
 from VoxelFeatLib.evaluation.refinement.methods.registry import MethodMaker
 from VoxelFeatLib.evaluation.refinement.methods.upsampled import upsampled_field
 from VoxelFeatLib.evaluation.refinement.noise import Noise
-from VoxelFeatLib.evaluation.refinement.published import published_dice
-from VoxelFeatLib.evaluation.refinement.report import markdown, write_report
 from VoxelFeatLib.evaluation.refinement.results import RefinementResult
-from VoxelFeatLib.evaluation.refinement.summary import ALL, lines
-from VoxelFeatLib.evaluation.running import Failure, Target
-from VoxelFeatLib.imaging.geometry import Geometry
+from VoxelFeatLib.evaluation.refinement.summary import ALL
+from VoxelFeatLib.evaluation.running import Target
 from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.imaging.windows import Window
 from VoxelFeatLib.imaging.writing import write_labelmap, write_volume
 from VoxelFeatLib.segmenting.coarse import anti_alias
-
-SHAPE = (16, 24, 24)
-GEOMETRY = Geometry(SHAPE, np.diag([-2.0, -2.0, 3.0, 1.0]))
-PNG = b"\x89PNG\r\n\x1a\n"
-TARGET = np.zeros(SHAPE, dtype=bool)
-TARGET[3:12, 5:17, 4:15] = True
 
 
 @pytest.fixture
@@ -63,10 +52,6 @@ def a_data_set(tmp_path: Path, a_two_part_volume: Volume) -> Path:
         write_volume(folder / f"{name}.nii.gz", a_two_part_volume)
         write_labelmap(folder / f"{name}_labels.nii.gz", labels, GEOMETRY)
     return folder
-
-
-def result(method="anti-aliasing", label="liver", dice=0.9, hd95=3.0, case="a") -> RefinementResult:
-    return RefinementResult(case, label, method, dice, hd95, 1.0, 2.0, 0.5)
 
 
 def ended(steps):
@@ -300,107 +285,6 @@ def test_fields_of_other_settings_have_other_names(tmp_path):
 
 
 # ---------------------------------------------------------------------------- summary
-
-
-@pytest.mark.parametrize(
-    ("label", "values"),
-    [
-        ("spleen", (0.93, 0.94, 0.95)),
-        ("kidney_left", (0.90, 0.92, 0.93)),
-        ("kidney", (0.91, 0.92, 0.92)),
-        ("vertebrae_L1", (0.82, 0.76, 0.67)),
-        ("autochthon_right", (0.91, 0.90, 0.90)),
-        ("tumor", (0.83, 0.86, 0.87)),
-        ("kidney_right", None),
-        ("Label 1", None),
-        ("autochthon_left", None),
-    ],
-)
-def test_the_papers_numbers_are_found_by_name(label, values):
-    methods = ("anti-aliasing", "sam-probe", "voxelfeat-probe")
-    assert published_dice(label) == (dict(zip(methods, values, strict=True)) if values else {})
-
-
-def test_lines_are_means_and_deviations():
-    found = lines(
-        [
-            result(dice=0.5, hd95=2.0),
-            result(dice=0.75, hd95=4.0, case="b"),
-            result("sam-probe", dice=0.25),
-            result(label="spleen", dice=1.0),
-        ]
-    )
-    assert [(line.method, line.label, line.targets) for line in found] == [
-        ("anti-aliasing", "liver", 2),
-        ("sam-probe", "liver", 1),
-        ("anti-aliasing", "spleen", 1),
-        ("anti-aliasing", ALL, 3),
-        ("sam-probe", ALL, 1),
-    ]
-    assert found[0].mean == Scores(0.625, 3.0, 1.0, 2.0)
-    assert found[0].deviation.dice == pytest.approx(0.25 / np.sqrt(2))
-    assert found[0].deviation.hd95_mm == pytest.approx(np.sqrt(2))
-    assert found[1].deviation == Scores(0.0, 0.0, 0.0, 0.0)
-    assert found[3].mean.dice == 0.75
-    assert found[3].as_json()["mean"]["hd95_mm"] == 3.0
-
-
-@pytest.fixture
-def a_run(tmp_path) -> RefinementEvaluation:
-    made = RefinementEvaluation([], [], [AntiAliasing()], Noise(), tmp_path)
-    made.results += [
-        result(dice=0.5),
-        result(dice=0.7, case="b"),
-        result("sam-probe", dice=0.6),
-        result(label="a|b", dice=0.8),
-    ]
-    made.left_out.append("SAM-Video-Prop: no weights.")
-    made.failures.append(Failure("b", "liver", "sam-probe", "Broken."))
-    return made
-
-
-def test_the_tables_have_the_papers_form(a_run):
-    text = markdown(lines(a_run.results), a_run, "filters")
-    rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert rows[0] == (
-        "| label | cases | Anti-Aliasing | SAM-Probe | paper: Anti-Aliasing | paper: SAM-Probe | "
-        "paper: VoxelFeat-Probe |"
-    )
-    assert rows[2] == "| liver | 2 | 0.600 ± 0.141 | 0.600 (of 1) | 0.96 | 0.95 | 0.95 |"
-    assert rows[3] == "| a/b | 1 | 0.800 |  |  |  |  |"
-    assert rows[4] == "| all | 3 | 0.667 ± 0.153 | 0.600 (of 1) |  |  |  |"
-    hd95 = text.split("## HD95, mm")[1].splitlines()
-    assert hd95[4] == "| liver | 2 | 3.00 ± 0.00 | 3.00 (of 1) |"
-    assert "blocks of 4 × 4 × 4 voxels" in text
-    assert "not comparable" in text
-    assert "- SAM-Video-Prop: no weights." in text
-    assert "- b, liver, sam-probe: Broken." in text
-
-
-def test_the_files_of_a_report(a_run, tmp_path):
-    write_report(tmp_path, a_run, "filters")
-    rows = list(csv.DictReader((tmp_path / "refinement.csv").read_text("utf-8").splitlines()))
-    assert len(rows) == 4
-    assert rows[1]["case"] == "b"
-    assert float(rows[1]["dice"]) == 0.7
-    assert float(rows[1]["prediction_to_reference_mm"]) == 2.0
-    summary = json.loads((tmp_path / "refinement.json").read_text("utf-8"))
-    assert summary["noise"] == {"factor": 4.0, "mm": None}
-    assert summary["published_dice"]["liver"]["voxelfeat-probe"] == 0.95
-    assert summary["lines"][0]["mean"]["dice"] == 0.6
-    assert summary["left_out"] == ["SAM-Video-Prop: no weights."]
-    assert (tmp_path / "refinement.md").read_text("utf-8").startswith("# Refinement")
-    assert (tmp_path / "refinement.png").read_bytes().startswith(PNG)
-
-
-def test_bars_grow_with_labels(tmp_path):
-    methods = ("anti-aliasing", "sam-probe", "voxelfeat-probe", "voxelfeat-prior")
-    for count in (1, 9):
-        results = [result(m, f"label {n}") for n in range(count) for m in methods]
-        draw_bars(tmp_path / f"{count}.png", lines(results))
-    few, many = ((tmp_path / f"{count}.png").read_bytes() for count in (1, 9))
-    width = [int.from_bytes(data[16:20], "big") for data in (few, many)]
-    assert width[0] < width[1]
 
 
 # ---------------------------------------------------------------------------- command

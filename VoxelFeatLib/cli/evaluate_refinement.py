@@ -14,8 +14,9 @@ from VoxelFeatLib.cli.weights import need
 from VoxelFeatLib.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from VoxelFeatLib.evaluation.fields import BackboneChoice
     from VoxelFeatLib.evaluation.refinement.evaluation import RefinementEvaluation
     from VoxelFeatLib.evaluation.refinement.summary import Line
 
@@ -85,7 +86,7 @@ def refinement(
     run = RefinementEvaluation(cases, wanted, compared, noise, output / "results")
     run.left_out += left_out
     watch.run(run)
-    _report(output, run, choice.words, as_json=as_json)
+    _report(output, run, choice, as_json=as_json)
 
 
 def _missing(backbone: str, mirror: str) -> str:
@@ -98,29 +99,28 @@ def _missing(backbone: str, mirror: str) -> str:
 
 
 def _report(
-    output: Path, evaluation: RefinementEvaluation, features: str, *, as_json: bool
+    output: Path, evaluation: RefinementEvaluation, backbone: BackboneChoice, *, as_json: bool
 ) -> None:
     from VoxelFeatLib.evaluation.refinement.report import write_report
+    from VoxelFeatLib.evaluation.refinement.titles import titles_of
 
     evaluating.tell_outcome(evaluation)
-    lines = write_report(output, evaluation, features)
+    lines = write_report(output, evaluation, backbone)
     if as_json:
         listed = [line.as_json() for line in lines]
         print_json({"output": str(output), "lines": listed, "left_out": evaluation.left_out})
     else:
-        _print(lines)
-        say(f"Tables and bars are in {output}")
+        _print(lines, titles_of(backbone.name))
+        say(f"Tables and a figure are in {output}")
     evaluating.refuse_failures(evaluation, output)
 
 
-def _print(lines: Sequence[Line]) -> None:
-    from VoxelFeatLib.evaluation.refinement.titles import TITLES
-
+def _print(lines: Sequence[Line], titles: Mapping[str, str]) -> None:
     methods = list(dict.fromkeys(line.method for line in lines))
     table = Table(title="Dice | HD95 in mm, means")
     table.add_column("label")
     for method in methods:
-        table.add_column(TITLES[method].replace("-", "-\n"), justify="right")
+        table.add_column(titles[method].replace("-", "-\n"), justify="right")
     for label in dict.fromkeys(line.label for line in lines):
         of = {line.method: line.mean for line in lines if line.label == label}
         cells = [f"{of[m].dice:.3f} | {of[m].hd95_mm:.1f}" if m in of else "" for m in methods]

@@ -1,17 +1,18 @@
-"""The files that a refinement evaluation leaves: CSV, JSON, Markdown and bars."""
+"""The files that a refinement evaluation leaves: CSV, JSON, Markdown and dots."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from VoxelFeatLib.evaluation.refinement.bars import draw_bars
+from VoxelFeatLib.evaluation.fields import BackboneChoice
+from VoxelFeatLib.evaluation.refinement.dots import draw_dots
 from VoxelFeatLib.evaluation.refinement.evaluation import RefinementEvaluation
 from VoxelFeatLib.evaluation.refinement.published import PUBLISHED_METHODS, published_dice
 from VoxelFeatLib.evaluation.refinement.results import RefinementResult
 from VoxelFeatLib.evaluation.refinement.summary import ALL, Line, lines
-from VoxelFeatLib.evaluation.refinement.titles import TITLES
+from VoxelFeatLib.evaluation.refinement.titles import PAPER_TITLES, titles_of
 from VoxelFeatLib.evaluation.writing import (
     markdown_failures,
     markdown_table,
@@ -50,13 +51,15 @@ METRICS = (
 )
 
 
-def write_report(folder: Path, evaluation: RefinementEvaluation, features: str) -> list[Line]:
+def write_report(
+    folder: Path, evaluation: RefinementEvaluation, backbone: BackboneChoice
+) -> list[Line]:
     """Write `refinement.csv`, `refinement.json`, `refinement.md` and `refinement.png`.
 
     Args:
         folder: Exists.
         evaluation: Has at least one result.
-        features: Whose features were probed, for people.
+        backbone: Whose features were probed.
 
     Returns:
         What they say.
@@ -79,29 +82,33 @@ def write_report(folder: Path, evaluation: RefinementEvaluation, features: str) 
         "left_out": evaluation.left_out,
     }
     write_json(folder / "refinement.json", summary)
-    write_text(folder / "refinement.md", markdown(found, evaluation, features))
-    draw_bars(folder / "refinement.png", found)
+    write_text(folder / "refinement.md", markdown(found, evaluation, backbone))
+    draw_dots(folder / "refinement.png", found, titles_of(backbone.name))
     return found
 
 
-def markdown(found: Sequence[Line], evaluation: RefinementEvaluation, features: str) -> str:
+def markdown(
+    found: Sequence[Line], evaluation: RefinementEvaluation, backbone: BackboneChoice
+) -> str:
     """Return a table for each metric, labels down and methods across, as Markdown."""
-    parts = ["# Refinement of coarse masks", _protocol(evaluation, features)]
+    titles = titles_of(backbone.name)
+    parts = ["# Refinement of coarse masks", _protocol(evaluation, backbone.words, titles)]
     for metric in METRICS:
-        parts += [f"## {metric.title}", _table(found, metric)]
-    parts += ["## Seconds, median", _seconds(found)]
+        parts += [f"## {metric.title}", _table(found, metric, titles)]
+    parts += ["## Seconds, median", _seconds(found, titles)]
     if evaluation.left_out:
         parts += ["## What was left out", "\n".join(f"- {text}" for text in evaluation.left_out)]
     return "\n\n".join([*parts, *markdown_failures(evaluation.failures)]) + "\n"
 
 
-def _protocol(evaluation: RefinementEvaluation, features: str) -> str:
+def _protocol(evaluation: RefinementEvaluation, features: str, titles: Mapping[str, str]) -> str:
     text = (
         f"Noisy masks are the references in {evaluation.noise} (nearest neighbour, centred) and "
         "back; no method sees more of a reference than that. Scored within the reference's box "
         "grown by 5 voxels. Mean ± standard deviation over cases. Of a method that predicted "
         f"nothing, distances are the box's diagonal. Probes are on features of {features}; "
-        "SAM-Probe has them upsampled linearly from slices, the VoxelFeat methods from the field."
+        f"{titles['sam-probe']} has them upsampled linearly from slices, the VoxelFeat methods "
+        "from the field."
     )
     if any(published_dice(result.label) for result in evaluation.results):
         text += (
@@ -112,14 +119,14 @@ def _protocol(evaluation: RefinementEvaluation, features: str) -> str:
     return text
 
 
-def _table(found: Sequence[Line], metric: Metric) -> str:
+def _table(found: Sequence[Line], metric: Metric, titles: Mapping[str, str]) -> str:
     """Labels down, methods across; beside the Dice of a label the paper's."""
     methods = list(dict.fromkeys(line.method for line in found))
     labels = list(dict.fromkeys(line.label for line in found))
     with_paper = metric.field == "dice" and any(map(published_dice, labels))
-    header = ["cases", *(TITLES[method] for method in methods)]
+    header = ["cases", *(titles[method] for method in methods)]
     if with_paper:
-        header += [f"paper: {TITLES[method]}" for method in PUBLISHED_METHODS]
+        header += [f"paper: {PAPER_TITLES[method]}" for method in PUBLISHED_METHODS]
     rows = []
     for label in labels:
         of = {line.method: line for line in found if line.label == label}
@@ -136,8 +143,8 @@ def _table(found: Sequence[Line], metric: Metric) -> str:
     return markdown_table(["label"], header, rows)
 
 
-def _seconds(found: Sequence[Line]) -> str:
+def _seconds(found: Sequence[Line], titles: Mapping[str, str]) -> str:
     whole = [line for line in found if line.label == ALL]
     return markdown_table(
-        ["method"], ["seconds"], [[TITLES[line.method], f"{line.seconds:.3g}"] for line in whole]
+        ["method"], ["seconds"], [[titles[line.method], f"{line.seconds:.3g}"] for line in whole]
     )

@@ -16,7 +16,7 @@ from VoxelFeatLib.evaluation.refinement.methods.probes import Probe
 from VoxelFeatLib.evaluation.refinement.methods.upsampled import upsampled_field
 from VoxelFeatLib.evaluation.refinement.methods.videoprop import SamVideo
 from VoxelFeatLib.evaluation.refinement.sam.model import Sam
-from VoxelFeatLib.evaluation.refinement.titles import TITLES
+from VoxelFeatLib.evaluation.refinement.titles import titles_of
 from VoxelFeatLib.evaluation.running import check_names
 from VoxelFeatLib.field.feature_field import FeatureField
 from VoxelFeatLib.imaging.volume import Volume
@@ -53,11 +53,12 @@ class MethodMaker:
         """
         check_names(names, self._makers)
         made, left_out = [], []
+        titles = titles_of(self.fields.backbone.name)
         for name in names:
             try:
                 made.append(self._makers[name]())
             except WeightsError as error:
-                left_out.append(f"{TITLES[name]}: {error}")
+                left_out.append(f"{titles[name]}: {error}")
         return made, left_out
 
     @property
