@@ -34,7 +34,14 @@ def sizes_of(volume: Volume) -> str:
 
 @dataclass(frozen=True)
 class Choice:
-    """A backbone and where it works, as a command line names them."""
+    """A backbone and where it works, as a command line names them.
+
+    Attributes:
+        backbone: Its name, or a checkpoint's path.
+        device: Where it works.
+        input_size: Side of its input, pixels; None for its own choice.
+        weights: Random ones in place of its own.
+    """
 
     backbone: str
     device: torch.device
@@ -43,10 +50,8 @@ class Choice:
 
     def make(self, volume: Volume) -> Backbone:
         """Set the backbone up for a volume."""
-        options = BackboneOptions(
-            device=self.device, input_size=self.input_size, weights=self.weights
-        )
-        return create_backbone(self.backbone, volume, options)
+        options = BackboneOptions(device=self.device, input_size=self.input_size)
+        return create_backbone(str(self.weights or self.backbone), volume, options)
 
     @property
     def title(self) -> str:
@@ -56,12 +61,10 @@ class Choice:
 
 
 def add_backbone_arguments(parser: argparse.ArgumentParser, backbone: str = "filters") -> None:
-    """Add --backbone, --input-size, --weights, --random-weights and --device."""
-    parser.add_argument("--backbone", default=backbone)
+    """Add --backbone, --input-size, --random-weights and --device."""
+    parser.add_argument("--backbone", default=backbone, help="its name, or a checkpoint's path")
     parser.add_argument("--input-size", type=int, help="side of the backbone's input, pixels")
-    group = parser.add_mutually_exclusive_group()
-    group.add_argument("--weights", type=Path, help="a checkpoint")
-    group.add_argument(
+    parser.add_argument(
         "--random-weights",
         action="store_true",
         help="a checkpoint of random numbers instead: as fast, and needs no download",
@@ -73,9 +76,5 @@ def add_backbone_arguments(parser: argparse.ArgumentParser, backbone: str = "fil
 def chosen(arguments: argparse.Namespace) -> Iterator[Choice]:
     """Read those arguments; random weights exist until the block ends."""
     with weights_for(arguments.backbone, wanted=arguments.random_weights) as weights:
-        yield Choice(
-            arguments.backbone,
-            torch.device(arguments.device),
-            arguments.input_size,
-            weights or arguments.weights,
-        )
+        device = torch.device(arguments.device)
+        yield Choice(arguments.backbone, device, arguments.input_size, weights)

@@ -150,13 +150,11 @@ def test_a_download_that_fails_says_what_to_do(
     assert an_open_server.call("fit", device="cpu", cache=False)["ok"]
 
 
-@pytest.mark.parametrize("by", ["backbone", "weights"])
 def test_a_checkpoint_of_ones_own(
-    an_open_server: InProcess, a_checkpoint: Path, tmp_path: Path, by: str
+    an_open_server: InProcess, a_checkpoint: Path, tmp_path: Path
 ) -> None:
     mine = shutil.copy(a_checkpoint, tmp_path / "my model (1).pt")
-    chosen = {"backbone": TINY, "weights": str(mine)} if by == "weights" else {by: str(mine)}
-    reply = an_open_server.call("fit", **chosen, **SMALL)
+    reply = an_open_server.call("fit", backbone=str(mine), **SMALL)
     assert reply["ok"], reply
     assert reply["backbone"] == "my model (1)"
     assert "-my_model_1_-" in Path(reply["path"]).name

@@ -34,7 +34,6 @@ class BackboneOptions:
         device: Where it works, and with it all that is made of it: a fit, its field.
         encoding: Name of the view encoding; empty for the backbone's own choice.
         input_size: Side of the square input, pixels; None for the backbone's own choice.
-        weights: A checkpoint to use instead of the one that the name stands for.
         download: How to load weights that are not on this machine yet; its `cancelled` ends the
             reading of those that are, too.
     """
@@ -42,7 +41,6 @@ class BackboneOptions:
     device: torch.device | str = "cpu"
     encoding: str = ""
     input_size: int | None = None
-    weights: Path | None = None
     download: DownloadSettings = field(default_factory=DownloadSettings)
 
 
@@ -55,10 +53,10 @@ def sam2_input_size(device: torch.device) -> int:
 
 
 def _filters(volume: Volume, options: BackboneOptions) -> Backbone:
-    if options.encoding or options.input_size or options.weights:
+    if options.encoding or options.input_size:
         raise InputError(
-            "The backbone “filters” has its own windows and input size, and no weights; "
-            "leave these options out or choose another backbone."
+            "The backbone “filters” has its own windows and input size; leave these options out or "
+            "choose another backbone."
         )
     return FilterBackbone.for_volume(volume, options.device)
 
@@ -73,23 +71,13 @@ def _sam2(name: str, volume: Volume, options: BackboneOptions) -> Backbone:
     from VoxelFeatLib.backbones.sam2.backbone import Sam2Backbone  # noqa: PLC0415
     from VoxelFeatLib.backbones.sam2.checkpoints import load_checkpoint  # noqa: PLC0415
 
-    device, cancelled = torch.device(options.device), options.download.cancelled
+    device = torch.device(options.device)
     size = options.input_size or sam2_input_size(device)
     encoding = create_encoding(options.encoding or "gray", volume)
-    if name not in CATALOGUE:
-        checkpoint = load_checkpoint(Path(name), cancelled=cancelled)
-    elif options.weights is None:
-        official = CATALOGUE[name]
-        checkpoint = load_checkpoint(
-            obtain_weights(official, options.download), official, cancelled
-        )
-    else:
-        checkpoint = load_checkpoint(options.weights, cancelled=cancelled)
-        if name != f"sam2.1-{checkpoint.architecture}":
-            raise InputError(
-                f"{options.weights} has weights of the size {checkpoint.architecture}: choose the "
-                f"backbone “sam2.1-{checkpoint.architecture}” for them."
-            )
+    path, official = Path(name), CATALOGUE.get(name)
+    if official is not None:
+        path = obtain_weights(official, options.download)
+    checkpoint = load_checkpoint(path, official, options.download.cancelled)
     return Sam2Backbone(checkpoint, encoding, size, device)
 
 
@@ -110,7 +98,7 @@ def create_backbone(name: str, volume: Volume, options: BackboneOptions | None =
         Cancelled: It was cancelled while weights were downloaded or read.
     """
     options = options or BackboneOptions()
-    if is_checkpoint_path(name) and options.weights is None:
+    if is_checkpoint_path(name):
         return _sam2(name, volume, options)
     try:
         factory = BACKBONES[name]

@@ -51,7 +51,6 @@ def clicks(
     ] = 0.0,
     preset: evaluating.Preset = "auto",
     backbone: evaluating.Backbone = "filters",
-    weights: options.Weights = None,
     input_size: options.InputSize = None,
     encoding: options.Encoding = "",
     mirror: options.Mirror = "",
@@ -80,10 +79,10 @@ def clicks(
     from VoxelFeatLib.evaluation.clicks.methods.voxelfeat import VoxelFeat
 
     names = evaluating.words_of(methods)
-    if OURS in names and weights is None and not field:
+    if OURS in names and not field:
         need(backbone, mirror)
     watch = evaluating.Watch("Clicking")
-    choice = evaluating.choice(backbone, device, encoding, input_size, weights)
+    choice = evaluating.choice(backbone, device, encoding, input_size)
     fields = evaluating.field_store(output, choice, preset, seed, field, watch)
     compared = methods_named(names, lambda: VoxelFeat(fields, fields.settings, seed=seed))
     wanted = evaluating.words_of(labels)

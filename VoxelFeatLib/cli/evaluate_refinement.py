@@ -39,7 +39,6 @@ def refinement(
     mm: Annotated[float | None, typer.Option(metavar="MM", help="Or so many millimetres.")] = None,
     preset: evaluating.Preset = "auto",
     backbone: evaluating.Backbone = "filters",
-    weights: options.Weights = None,
     input_size: options.InputSize = None,
     encoding: options.Encoding = "",
     sam: Annotated[
@@ -76,10 +75,10 @@ def refinement(
 
     names = evaluating.words_of(methods)
     watch = evaluating.Watch("Refining")
-    choice = evaluating.choice(backbone, device, encoding, input_size, weights)
+    choice = evaluating.choice(backbone, device, encoding, input_size)
     fields = evaluating.field_store(output, choice, preset, seed, field, watch)
     missing = ""
-    if weights is None and any(name in PROBES for name in names):
+    if any(name in PROBES for name in names):
         missing = _missing(backbone, mirror)
     compared, left_out = MethodMaker(fields, sam, missing, seed).methods(names)
     wanted = evaluating.words_of(labels)

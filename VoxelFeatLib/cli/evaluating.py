@@ -129,7 +129,6 @@ def choice(
     device: str,
     encoding: str,
     input_size: int | None,
-    weights: Path | None,
 ) -> BackboneChoice:
     """Put together what a user chose of the backbone."""
     from VoxelFeatLib.backbones.registry import BackboneOptions
@@ -137,7 +136,7 @@ def choice(
     from VoxelFeatLib.evaluation.fields import BackboneChoice
 
     place = device_named(device)
-    return BackboneChoice(backbone, BackboneOptions(place, encoding, input_size, weights))
+    return BackboneChoice(backbone, BackboneOptions(place, encoding, input_size))
 
 
 def field_store(

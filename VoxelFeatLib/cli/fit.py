@@ -47,7 +47,6 @@ def fit(
             "no download.",
         ),
     ] = "filters",
-    weights: options.Weights = None,
     input_size: options.InputSize = None,
     encoding: options.Encoding = "",
     mirror: options.Mirror = "",
@@ -98,11 +97,8 @@ def fit(
         preset = default_preset(place)
     numbers = preset_named(preset)
     image = open_volume(volume, series=series, fill=fill)
-    if weights is None:
-        need(backbone, mirror)
-    network = create_backbone(
-        backbone, image, BackboneOptions(place, encoding, input_size, weights)
-    )
+    need(backbone, mirror)
+    network = create_backbone(backbone, image, BackboneOptions(place, encoding, input_size))
     if resume is None:
         fitter = Fitter(image, network, numbers, seed=seed)
     else:

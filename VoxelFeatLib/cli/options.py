@@ -48,10 +48,6 @@ Device = Annotated[
 Seed = Annotated[
     int, typer.Option(min=0, max=2**63 - 1, help="Same input, seed and device: same result.")
 ]
-Weights = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Checkpoint to use instead of the backbone's own."),
-]
 InputSize = Annotated[
     int | None,
     typer.Option(

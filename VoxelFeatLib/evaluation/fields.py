@@ -46,15 +46,14 @@ class BackboneChoice:
         """
         options = self.options
         by_path = is_checkpoint_path(self.name)
-        path = options.weights or (Path(self.name) if by_path else None)
         chosen: dict[str, object] = {"backbone": Path(self.name).name}
         if options.encoding:
             chosen["encoding"] = options.encoding
         if by_path or self.name in CATALOGUE:
             # Devices differ in it where it is not chosen.
             chosen["input_size"] = options.input_size or sam2_input_size(self.device)
-        if path is not None:
-            chosen["weights"] = _digest(path)
+        if by_path:
+            chosen["weights"] = _digest(Path(self.name))
         return chosen
 
     @property

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 
@@ -74,16 +73,14 @@ class BackboneOrder:
             InputError: The backbone lacks something that only a person can install.
         """
         name = values.text("backbone", "filters")
-        weights = values.text("weights", "")
         options = BackboneOptions(
             device,
             values.text("encoding", ""),
             values.whole("input_size", 0) or None,
-            Path(weights) if weights else None,
             DownloadSettings(mirror=values.text("mirror", "")),
         )
         available, reason = availability(name)
-        if not available and not weights:
+        if not available:
             raise InputError(f"The backbone “{name}” cannot be used: {reason}.")
         return cls(name, options)
 

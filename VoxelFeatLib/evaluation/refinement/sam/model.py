@@ -58,7 +58,7 @@ class Sam:
         options = choice.options
         device = choice.device
         size = options.input_size or sam2_input_size(device)
-        path = _path_of(name or choice.name, None if name else options.weights)
+        path = _path_of(name or choice.name)
         return cls(path, options.encoding or "gray", size, device)
 
     @cached_property
@@ -127,11 +127,9 @@ class Slices:
         return (fine[0, 0] > 0).cpu().numpy()
 
 
-def _path_of(name: str, weights: Path | None) -> Path:
-    if weights is not None:
-        path: Path | None = weights
-    elif is_checkpoint_path(name):
-        path = Path(name).expanduser()
+def _path_of(name: str) -> Path:
+    if is_checkpoint_path(name):
+        path: Path | None = Path(name).expanduser()
     elif name in CATALOGUE:
         path = find_weights(CATALOGUE[name])
     else:
