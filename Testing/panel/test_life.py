@@ -123,6 +123,34 @@ def test_a_volume_that_is_deleted_is_let_go(a_person, a_volume):
     assert a_person.parameters.volume is None
 
 
+def test_nothing_takes_the_place_of_a_deleted_volume(a_person, a_volume):
+    first, _second = a_volume("first"), a_volume("second")
+    a_person.choose("volumeSelector", "first")
+    slicer.mrmlScene.RemoveNode(first)
+    assert a_person.parameters.volume is None
+    assert a_person.field.volume is None
+    assert a_person.ui.volumeSelector.currentNode() is None
+    assert [call[1] for call in a_person.field.calls if call[0] == "set_volume"][-2:] == [
+        first,
+        None,
+    ]
+
+
+def test_nothing_takes_the_place_of_a_deleted_segmentation(a_person, a_volume):
+    a_person.choose("volumeSelector", a_volume().GetName())
+    other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "other")
+    a_person.click("addSegmentButton")
+    mine = a_person.segment.segmentation
+    assert mine is not other
+    slicer.mrmlScene.RemoveNode(mine)
+    assert a_person.parameters.segmentation is None
+    assert a_person.segment.segmentation is None
+    assert a_person.ui.segmentationSelector.currentNode() is None
+    a_person.click("addSegmentButton")  # makes a segmentation of its own
+    assert a_person.segment.segmentation is not other
+    assert other.GetSegmentation().GetNumberOfSegments() == 0
+
+
 def test_a_saved_scene_reopens_with_everything(a_person, a_volume, tmp_path):
     ui, volume = a_person.ui, a_volume()
     a_person.choose("volumeSelector", volume.GetName())

@@ -99,6 +99,8 @@ class qMRMLNodeComboBox(Habits, QtWidgets.QWidget):
         if scene is not None:
             events = (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndBatchProcessEvent)
             _observe(self._observed, scene, events, self._on_scene)
+            leaving = scene.NodeAboutToBeRemovedEvent
+            self._observed.append((scene, scene.AddObserver(leaving, self._on_leaving, -10.0)))
         self._fill()
 
     def currentNode(self) -> Any:
@@ -134,6 +136,14 @@ class qMRMLNodeComboBox(Habits, QtWidgets.QWidget):
             _forget(self._observed)  # the widget is gone
         elif not self._scene.IsBatchProcessing():
             self._fill()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _on_leaving(self, _scene: Any, _event: str, node: Any) -> None:
+        """Choose the next node, else the one before, as Slicer's does when its row goes."""
+        if shiboken6.isValid(self._combo) and node is self._node:
+            row = self._shown.index(node)
+            left = self._shown[row + 1 :] + self._shown[:row][::-1]
+            self._choose(left[0] if left else None)
 
     def _fill(self) -> None:
         self._shown = self._nodes()

@@ -87,12 +87,14 @@ class ClickNodes:
         self._told: dict[str, ClickState] = {}
         self._quiet = 0
         self._watched: dict[str, tuple[Any, list[int]]] = {}
+        self._names: dict[str, str] = {}
         self._observers: list[tuple[Any, int]] = []
         scene, transformable = slicer.vtkMRMLScene, slicer.vtkMRMLTransformableNode
         for subject, event, call in (
             (self._scene, scene.NodeRemovedEvent, self._on_node_removed),
             (self._scene, scene.EndBatchProcessEvent, self._on_batch_end),
             (segmentation_node, slicer.vtkSegmentation.SegmentRemoved, self._on_segment_removed),
+            (segmentation_node, slicer.vtkSegmentation.SegmentModified, self._on_segment_modified),
             (volume_node, transformable.TransformModifiedEvent, self._on_moved),
         ):
             self._observers.append((subject, subject.AddObserver(event, call)))
@@ -259,6 +261,7 @@ class ClickNodes:
         tags.append(node.AddObserver(node.PointStartInteractionEvent, self._on_drag_start))
         tags.append(node.AddObserver(node.PointEndInteractionEvent, self._on_drag_end))
         self._watched[node.GetID()] = (node, tags)
+        self._names = self._segment_names()
 
     def _unwatch(self, node_id: str) -> None:
         node, tags = self._watched.pop(node_id)
@@ -300,6 +303,19 @@ class ClickNodes:
         with self._at_once():
             for segment_id in gone:
                 self._remove(segment_id)
+
+    def _on_segment_modified(self, _node: Any, _event: str) -> None:
+        """Name the nodes after their segments, as these are named now."""
+        before, self._names = self._names, self._segment_names()
+        for node in self._nodes():
+            segment_id = markups.segment_of(node)
+            if segment_id in before and segment_id in self._names:
+                markups.name_after(node, before[segment_id], self._names[segment_id])
+
+    def _segment_names(self) -> dict[str, str]:
+        segments = self.segmentation_node.GetSegmentation()
+        ids = [str(segments.GetNthSegmentID(n)) for n in range(segments.GetNumberOfSegments())]
+        return {segment_id: str(segments.GetSegment(segment_id).GetName()) for segment_id in ids}
 
     # ------------------------------------------------------------------ telling
 

@@ -41,13 +41,11 @@ def make_markups(
 ) -> slicer.vtkMRMLMarkupsNode:
     """Add an empty node for a segment's clicks of one sign, or for one scribble, to the scene."""
     node = slicer.vtkMRMLMarkupsCurveNode() if curve else slicer.vtkMRMLMarkupsFiducialNode()
-    segment = segmentation_node.GetSegmentation().GetSegment(segment_id)
-    name = segment.GetName() if segment is not None else segment_id
-    sign = "positive" if positive else "negative"
-    node.SetName(f"{name} {sign} {'scribble' if curve else 'clicks'}")
     node.SetAttribute(SEGMENT_ATTRIBUTE, segment_id)
     node.SetAttribute(SIGN_ATTRIBUTE, "+1" if positive else "-1")
     node.SetNodeReferenceID(SEGMENTATION_ROLE, segmentation_node.GetID())
+    segment = segmentation_node.GetSegmentation().GetSegment(segment_id)
+    node.SetName(_name(node, segment_id if segment is None else segment.GetName()))
     node.SetControlPointLabelFormat("+%d" if positive else "-%d")
     # Complete before anybody hears of it.
     segmentation_node.GetScene().AddNode(node)
@@ -57,6 +55,17 @@ def make_markups(
         node.SetCurveTypeToLinear()
         node.SetLocked(1)  # a stroke is not dragged about; it would catch the mouse
     return node
+
+
+def name_after(node: slicer.vtkMRMLMarkupsNode, before: str, name: str) -> None:
+    """Have a node follow its segment's new name, unless somebody gave it a name of its own."""
+    if node.GetName() == _name(node, before):
+        node.SetName(_name(node, name))
+
+
+def _name(node: slicer.vtkMRMLMarkupsNode, segment_name: str) -> str:
+    sign = "positive" if is_positive(node) else "negative"
+    return f"{segment_name} {sign} {'scribble' if is_scribble(node) else 'clicks'}"
 
 
 def markups_of(segmentation_node: slicer.vtkMRMLSegmentationNode) -> Iterator[slicer.vtkMRMLNode]:

@@ -16,6 +16,9 @@ from VoxelFeatLib.scene.panel.segment_section import SegmentSection
 from VoxelFeatLib.scene.panel.shortcuts import Shortcuts, segment_actions
 from VoxelFeatLib.scene.panel.worker_section import WorkerSection, remote_command
 
+# What the user has chosen among the scene's nodes.
+_CHOSEN = ("volume", "segmentation", "refine_source")
+
 
 @dataclass(frozen=True)
 class Controllers:
@@ -62,7 +65,7 @@ class Panel:
         self._controllers = controllers
         self._parameters: Any = None
         self._gui_tag: int | None = None
-        self._observer: int | None = None
+        self._observed: list[tuple[Any, int]] = []
         self._following = False
         field, segment = controllers.field, controllers.segment
         current = lambda: self._parameters  # noqa: E731
@@ -131,14 +134,23 @@ class Panel:
             self._controllers.field.set_volume(None)
             return
         self._gui_tag = parameters.connectGui(self._ui)
-        self._observer = parameters.AddObserver(vtk.vtkCommand.ModifiedEvent, self._on_modified)
+        scene = parameters.parameterNode.GetScene()
+        for subject, event, call, priority in (
+            (parameters, vtk.vtkCommand.ModifiedEvent, self._on_modified, 0.0),
+            (scene, scene.NodeAboutToBeRemovedEvent, self._on_leaving, 0.0),
+            # After those that clean up behind a node of theirs.
+            (scene, scene.NodeRemovedEvent, self._on_modified, -1.0),
+        ):
+            self._observed.append((subject, subject.AddObserver(event, call, priority)))
         self._apply()
 
     def suspend(self) -> None:
         """Bind no parameter node for a while; what runs goes on."""
         if self._parameters is not None:
             self._parameters.disconnectGui(self._gui_tag)
-            self._parameters.RemoveObserver(self._observer)
+            for subject, tag in self._observed:
+                subject.RemoveObserver(tag)
+            self._observed.clear()
             self._parameters = None
 
     def _apply(self) -> None:
@@ -153,6 +165,20 @@ class Panel:
 
     def _on_modified(self, _caller: Any, _event: str) -> None:
         self._follow()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _on_leaving(self, _scene: Any, _event: str, node: Any) -> None:
+        """Have nothing chosen where a node is deleted: Slicer's selectors would choose another.
+
+        The controllers follow when it is gone.
+        """
+        self._following = True
+        try:
+            for name in _CHOSEN:
+                if getattr(self._parameters, name) is node:
+                    setattr(self._parameters, name, None)
+        finally:
+            self._following = False
 
     def _follow(self) -> None:
         """Hand volume, segmentation and switches on; what they have already changes nothing."""
