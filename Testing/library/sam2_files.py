@@ -11,6 +11,8 @@ from hydra import compose
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+# A weight of which half precision makes nothing else.
+FAINT = 2.0**-10
 CONFIGS = {"tiny": "t", "small": "s", "base-plus": "b+", "large": "l"}
 
 
@@ -41,5 +43,5 @@ def save(content: Any, path: Path) -> Path:
 
 
 def hollow(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Weights of the same shapes, all zero, that take no space in a file."""
-    return {name: torch.zeros(1).expand(tensor.shape) for name, tensor in weights.items()}
+    """Weights of the same shapes, all alike, that take no space in a file."""
+    return {name: torch.full((1,), FAINT).expand(tensor.shape) for name, tensor in weights.items()}

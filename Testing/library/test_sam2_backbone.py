@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import weakref
@@ -15,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 pytest.importorskip("sam2", reason="SAM2's package is not installed")
 
-from library.sam2_files import CONFIGS, hollow, official_config, random_sam2, save
+from library.sam2_files import CONFIGS, FAINT, hollow, official_config, random_sam2, save
 from library.weights_server import WeightsServer, listening
 
 from VoxelFeatLib.backbones import registry
@@ -27,6 +28,7 @@ from VoxelFeatLib.backbones.sam2.backbone import Sam2Backbone, fast_precision
 from VoxelFeatLib.backbones.sam2.checkpoints import load_checkpoint
 from VoxelFeatLib.backbones.sam2.model import ARCHITECTURES, Encoder
 from VoxelFeatLib.backbones.slicing import SliceEncoder
+from VoxelFeatLib.backbones.weights import availability
 from VoxelFeatLib.backbones.weights.catalogue import OfficialWeights, sha256_of
 from VoxelFeatLib.backbones.weights.download import DownloadSettings
 from VoxelFeatLib.errors import InputError, WeightsError
@@ -51,7 +53,7 @@ def a_tiny(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def a_hollow_file(tmp_path_factory):
-    """A checkpoint of zeros, tiny and small."""
+    """A checkpoint of one number, tiny and small."""
     weights = hollow(random_sam2("tiny").state_dict())
     return save({"model": weights}, tmp_path_factory.mktemp("hollow") / "hollow.pt")
 
@@ -282,8 +284,9 @@ def test_an_official_backbone_downloads_its_weights(a_scan, a_hollow_file, tmp_p
 
 
 def test_missing_packages_are_named(a_scan, monkeypatch):
-    monkeypatch.setattr(registry, "missing_packages", lambda: ("sam2", "iopath"))
-    with pytest.raises(InputError, match=r"\(sam2, iopath\)"):
+    monkeypatch.setattr(availability, "missing_packages", lambda: ("sam2", "iopath"))
+    sentence = "The backbone “sam2.1-tiny” cannot be used here: not installed: sam2, iopath."
+    with pytest.raises(WeightsError, match=re.escape(sentence)):
         create_backbone("sam2.1-tiny", a_scan)
     assert create_backbone("filters", a_scan).name == "filters"
 
@@ -313,4 +316,4 @@ def test_making_a_backbone_draws_no_random_numbers(a_hollow_file, monkeypatch):
     encoder = load_checkpoint(a_hollow_file).encoder
     assert torch.equal(states[0], before)
     assert torch.equal(torch.get_rng_state(), before)
-    assert not any(weight.any() for weight in encoder.parameters())
+    assert all((weight == FAINT).all() for weight in encoder.parameters())

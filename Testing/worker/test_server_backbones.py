@@ -182,4 +182,4 @@ def test_missing_packages_are_told_before_any_download(an_open_server, monkeypat
     assert (found["available"], found["reason"]) == (False, "not installed: sam2")
     assert found["download_bytes"] == 0
     error = an_open_server.call("fit", backbone=TINY, device="cpu")["error"]
-    assert error["message"] == f"The backbone “{TINY}” cannot be used: not installed: sam2."
+    assert error["message"] == f"The backbone “{TINY}” cannot be used here: not installed: sam2."

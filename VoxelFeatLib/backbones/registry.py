@@ -13,7 +13,7 @@ import torch
 
 from VoxelFeatLib.backbones.encodings import create_encoding
 from VoxelFeatLib.backbones.filters import FilterBackbone
-from VoxelFeatLib.backbones.weights.availability import missing_packages
+from VoxelFeatLib.backbones.weights.availability import check_packages
 from VoxelFeatLib.backbones.weights.catalogue import CATALOGUE, is_checkpoint_path
 from VoxelFeatLib.backbones.weights.download import DownloadSettings, obtain_weights
 from VoxelFeatLib.errors import InputError
@@ -62,11 +62,7 @@ def _filters(volume: Volume, options: BackboneOptions) -> Backbone:
 
 
 def _sam2(name: str, volume: Volume, options: BackboneOptions) -> Backbone:
-    if missing := missing_packages():
-        raise InputError(
-            f"The backbone “{name}” needs packages that this Python lacks ({', '.join(missing)}): "
-            "install sam2 1.1.0 without its dependencies, and the others as usual."
-        )
+    check_packages(f"The backbone “{name}”")
     # Not before it is asked for: it takes a second, and needs packages that may be missing.
     from VoxelFeatLib.backbones.sam2.backbone import Sam2Backbone  # noqa: PLC0415
     from VoxelFeatLib.backbones.sam2.checkpoints import load_checkpoint  # noqa: PLC0415

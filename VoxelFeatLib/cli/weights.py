@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from VoxelFeatLib.backbones.weights.availability import availability
+from VoxelFeatLib.backbones.weights.availability import availability, check_available
 from VoxelFeatLib.backbones.weights.catalogue import (
     CATALOGUE,
     OfficialWeights,
@@ -149,15 +149,10 @@ def need(backbone: str, mirror: str) -> None:
     """Have everything that a backbone needs on this machine.
 
     Raises:
-        InputError: Packages are missing, or weights cannot be had.
+        WeightsError: Packages are missing, or weights cannot be had.
         Cancelled: Ctrl-C was pressed while they were downloaded.
     """
-    available, reason = availability(backbone)
-    if not available:
-        raise InputError(
-            f"The backbone “{backbone}” cannot be used here: {reason}.",
-            "See “Backbones” in docs/command-line.md.",
-        )
+    check_available(backbone)
     if backbone in CATALOGUE:
         fetch(CATALOGUE[backbone], mirror)
 

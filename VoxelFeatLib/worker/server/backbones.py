@@ -11,10 +11,13 @@ import torch
 from VoxelFeatLib.backbones.encodings import ENCODINGS
 from VoxelFeatLib.backbones.protocol import Backbone
 from VoxelFeatLib.backbones.registry import BACKBONES, BackboneOptions, create_backbone
-from VoxelFeatLib.backbones.weights.availability import availability, missing_packages
+from VoxelFeatLib.backbones.weights.availability import (
+    availability,
+    check_available,
+    missing_packages,
+)
 from VoxelFeatLib.backbones.weights.catalogue import CATALOGUE, find_weights
 from VoxelFeatLib.backbones.weights.download import DownloadProgress, DownloadSettings
-from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.worker.protocol import Message
 from VoxelFeatLib.worker.server.arguments import Arguments
@@ -70,7 +73,7 @@ class BackboneOrder:
 
         Raises:
             BadMessageError: One is of another kind.
-            InputError: The backbone lacks something that only a person can install.
+            WeightsError: The backbone lacks something that only a person can install.
         """
         name = values.text("backbone", "filters")
         options = BackboneOptions(
@@ -79,9 +82,7 @@ class BackboneOrder:
             values.whole("input_size", 0) or None,
             DownloadSettings(mirror=values.text("mirror", "")),
         )
-        available, reason = availability(name)
-        if not available:
-            raise InputError(f"The backbone “{name}” cannot be used: {reason}.")
+        check_available(name)
         return cls(name, options)
 
     def made(

@@ -14,7 +14,7 @@ from torch.nn import functional
 from VoxelFeatLib.backbones.encodings import create_encoding
 from VoxelFeatLib.backbones.registry import sam2_input_size
 from VoxelFeatLib.backbones.slicing import SliceRenderer
-from VoxelFeatLib.backbones.weights.availability import missing_packages
+from VoxelFeatLib.backbones.weights.availability import check_packages
 from VoxelFeatLib.backbones.weights.catalogue import (
     CATALOGUE,
     find_weights,
@@ -51,10 +51,9 @@ class Sam:
         """Take the checkpoint of a name or path, else of the backbone; nothing is downloaded.
 
         Raises:
-            WeightsError: It is not on this machine.
+            WeightsError: It, or a package, is not on this machine.
         """
-        if missing := missing_packages():
-            raise WeightsError(f"This Python lacks {', '.join(missing)}: see “Backbones”.")
+        check_packages("SAM 2.1")
         options = choice.options
         device = choice.device
         size = options.input_size or sam2_input_size(device)
