@@ -30,7 +30,7 @@ FINE = "sam_mask_decoder.conv_s0.weight"
 
 @pytest.fixture(scope="module")
 def a_state():
-    """Names and shapes of the whole SAM2.1 tiny; zeros but for two weights."""
+    """Names and shapes of the whole SAM2.1 tiny; all alike but for two weights."""
     state = hollow(random_sam2("tiny").state_dict())
     state[FIRST] = torch.rand(96, 3, 7, 7)
     state[FINE] = torch.rand(32, 256, 1, 1)
@@ -103,6 +103,13 @@ def test_sizes_are_told_from_the_weights(size, tmp_path):
     state = hollow(Encoder(ARCHITECTURES[size]).state_dict())
     state = {k.replace("conv_s", "sam_mask_decoder.conv_s"): v for k, v in state.items()}
     assert load_checkpoint(save(state, tmp_path / "whatever.pt")).architecture == size
+
+
+def test_weights_that_are_all_zero_are_refused(a_state, tmp_path):
+    zeros = {name: torch.zeros(1).expand(tensor.shape) for name, tensor in a_state.items()}
+    path = save({"model": zeros}, tmp_path / "zeros.pt")
+    with pytest.raises(WeightsError, match=r"zeros\.pt has weights that are all zero"):
+        load_checkpoint(path)
 
 
 def changed(**changes):

@@ -64,7 +64,8 @@ def load_checkpoint(
 
     Raises:
         Cancelled: The caller does not want it any more.
-        WeightsError: The file is missing, damaged, foreign, or has numbers that are not finite.
+        WeightsError: The file is missing, damaged, foreign, or has numbers that are
+            not finite or all zero.
     """
     try:
         path = path.expanduser()
@@ -171,6 +172,11 @@ def _encoder_weights(
                 "or its training failed; choose another."
             )
         weights[str(key).removeprefix(prefix).removeprefix(_DECODER)] = value
+    if not any(value.any() for value in weights.values()):
+        raise WeightsError(
+            f"The checkpoint {path} has weights that are all zero, with which all images look the "
+            "same: choose another."
+        )
     return weights
 
 
