@@ -21,7 +21,7 @@ from VoxelFeatLib.field.files import save_field
 from VoxelFeatLib.field.grid import GridNetwork
 from VoxelFeatLib.fitting.presets import PRESETS
 from VoxelFeatLib.imaging.geometry import Geometry
-from VoxelFeatLib.imaging.reading import read_labelmap, read_segmentation
+from VoxelFeatLib.imaging.reading import read_labelmap, read_segmentation, read_volume
 from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.imaging.writing import (
     SegmentMask,
@@ -105,6 +105,26 @@ def test_segment_finds_the_organ_from_one_click(run: Run, a_folder: Path) -> Non
         ("organ", np.count_nonzero(written.labels))
     ]
     assert report["segments"][0]["ml"] == pytest.approx(0.008 * np.count_nonzero(written.labels))
+
+
+def test_segment_prints_where_to_click_next(run: Run, a_folder: Path) -> None:
+    arguments = ("-p", "in.csv", "--name", "organ", "-o", "o.nrrd")
+    plain = run("segment", *FIELD, *arguments, "--json")
+    assert "suggestions" not in json.loads(plain.stdout)["segments"][0]
+    told = run("segment", *FIELD, *arguments, "--json", "--suggest")
+    suggestions = json.loads(told.stdout)["segments"][0]["suggestions"]
+    image = read_volume(a_folder / "ct.nrrd")
+    assert 0 < len(suggestions) <= 5
+    for one in suggestions:
+        assert image.geometry.contains(one["ras"])
+        assert 0 < one["doubt"] <= 1
+    table = run("segment", *FIELD, *arguments, "--suggest").stdout
+    assert "Where to click next" in table
+    for one in suggestions:
+        row = [f"{mm:.1f}" for mm in one["ras"]] + [f"{one['doubt']:.2f}"]
+        assert any(all(cell in line for cell in row) for line in table.splitlines())
+    only_the_click = ("--box", f"{INSIDE},{INSIDE}")
+    assert "nowhere" in run("segment", *FIELD, *arguments, *only_the_click, "--suggest").stdout
 
 
 def test_segment_makes_several_at_once(run: Run, a_folder: Path) -> None:

@@ -27,6 +27,11 @@ def test_a_click_through_the_pipes_and_a_clean_end(
     )
     chunks = [event for event in events if event["event"] == "chunk"]
     assert reply["voxels"] == sum(protocol.unpack_mask(c["mask"])[1].sum() for c in chunks) > 0
+    suggestions = reply["suggestions"]
+    assert 0 < len(suggestions) <= 5
+    assert all(set(one) == {"ras", "doubt"} and 0 < one["doubt"] <= 1 for one in suggestions)
+    voxels = a_scan.geometry.to_ijk([one["ras"] for one in suggestions])
+    np.testing.assert_allclose(voxels, np.rint(voxels), atol=1e-6)
     wrong = a_process.call("query", ras=[[1, 2]])
     assert wrong["error"]["code"] == "bad_request"
     assert a_process.call("shutdown")["ok"]

@@ -49,6 +49,13 @@ def clicks(
         float,
         typer.Option(min=0.0, metavar="MM", help="Draw strokes up to this long, not clicks."),
     ] = 0.0,
+    suggest: Annotated[
+        bool,
+        typer.Option(
+            "--suggest",
+            help="Measure also a user whose clicks after the first go where voxelfeat suggests.",
+        ),
+    ] = False,
     preset: evaluating.Preset = "auto",
     backbone: evaluating.Backbone = "filters",
     input_size: options.InputSize = None,
@@ -76,15 +83,18 @@ def clicks(
     # torch loads only now, after everything that can be wrong in the arguments
     from VoxelFeatLib.evaluation.clicks.evaluation import ClickEvaluation
     from VoxelFeatLib.evaluation.clicks.methods.registry import OURS, methods_named
+    from VoxelFeatLib.evaluation.clicks.methods.suggested import SuggestedVoxelFeat
     from VoxelFeatLib.evaluation.clicks.methods.voxelfeat import VoxelFeat
 
     names = evaluating.words_of(methods)
-    if OURS in names and not field:
+    if (OURS in names or suggest) and not field:
         need(backbone, mirror)
     watch = evaluating.Watch("Clicking")
     choice = evaluating.choice(backbone, device, encoding, input_size)
     fields = evaluating.field_store(output, choice, preset, seed, field, watch)
     compared = methods_named(names, lambda: VoxelFeat(fields, fields.settings, seed=seed))
+    if suggest:
+        compared.append(SuggestedVoxelFeat(fields, fields.settings, seed=seed))
     wanted = evaluating.words_of(labels)
     run = ClickEvaluation(cases, wanted, compared, habits, output / "results")
     watch.run(run)

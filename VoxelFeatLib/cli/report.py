@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from rich.table import Table
 from VoxelFeatLib.cli.console import duration, print_json, print_table, say
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.writing import SegmentMask
+from VoxelFeatLib.segmenting.suggesting import Suggestion
 
 _MEASURES = ("cosine", "explained_variance")
 _METHODS = ("field", "upsampling")
@@ -33,13 +35,27 @@ def describe(
     }
 
 
-def print_segments(output: Path, segments: Sequence[dict[str, Any]], *, as_json: bool) -> None:
-    """Print the written segments as a table, or as one JSON object; say which are empty."""
+def print_segments(
+    output: Path,
+    segments: Sequence[dict[str, Any]],
+    suggestions: Mapping[str, Sequence[Suggestion]] | None = None,
+    *,
+    as_json: bool,
+) -> None:
+    """Print the written segments as a table, or as one JSON object; say which are empty.
+
+    Args:
+        output: Where they were written.
+        segments: What `describe` says of each.
+        suggestions: Of each by its name, printed too.
+        as_json: One object instead of tables.
+    """
     for segment in segments:
         if not segment["voxels"]:
             say(f"Note: {segment['name']} is empty; nothing there looks like it, or is allowed to.")
     if as_json:
-        print_json({"output": str(output), "segments": list(segments)})
+        found = [_with_suggestions(segment, suggestions) for segment in segments]
+        print_json({"output": str(output), "segments": found})
         return
     table = Table(title=str(output))
     for number, key in enumerate(segments[0]):
@@ -47,6 +63,8 @@ def print_segments(output: Path, segments: Sequence[dict[str, Any]], *, as_json:
     for segment in segments:
         table.add_row(*(_shown(key, value) for key, value in segment.items()))
     print_table(table)
+    if suggestions is not None:
+        print_table(_suggestion_table(suggestions))
 
 
 def heldout_table(heldout: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Table:
@@ -65,6 +83,30 @@ def heldout_table(heldout: Mapping[str, Mapping[str, Mapping[str, float]]]) -> T
         table.add_row(
             escape(level), *("" if value is None else f"{value:.3f}" for value in numbers)
         )
+    return table
+
+
+def _with_suggestions(
+    segment: dict[str, Any], suggestions: Mapping[str, Sequence[Suggestion]] | None
+) -> dict[str, Any]:
+    if suggestions is None:
+        return segment
+    return {**segment, "suggestions": [asdict(place) for place in suggestions[segment["name"]]]}
+
+
+def _suggestion_table(suggestions: Mapping[str, Sequence[Suggestion]]) -> Table:
+    table = Table(
+        title="Where to click next",
+        caption="mm; doubt: expected share of wrong voxels around the place",
+    )
+    table.add_column("name")
+    for title in ("R", "A", "S", "doubt"):
+        table.add_column(title, justify="right")
+    for name, places in suggestions.items():
+        for place in places:
+            table.add_row(escape(name), *(f"{mm:.1f}" for mm in place.ras), f"{place.doubt:.2f}")
+        if not places:
+            table.add_row(escape(name), "nowhere", "", "", "")
     return table
 
 

@@ -64,6 +64,10 @@ def segment(
         bool,
         typer.Option("--everywhere", help="Keep parts that no positive click touches, too."),
     ] = False,
+    suggest: Annotated[
+        bool,
+        typer.Option("--suggest", help="Print the places where one more click would tell most."),
+    ] = False,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     series: options.Series = None,
@@ -118,7 +122,8 @@ def segment(
         made.append(SegmentMask(wanted.name, session.mask(wanted.name), wanted.color))
         rows.append(describe(made[-1], image.geometry, time.perf_counter() - began))
     write_masks(output, made, image.geometry)
-    print_segments(output, rows, as_json=as_json)
+    found = {each.name: session.suggestions(each.name) for each in session.segments}
+    print_segments(output, rows, found if suggest else None, as_json=as_json)
 
 
 def _asked(

@@ -81,4 +81,6 @@ def _finished(
         return None
     result = task.finish(corrected)
     yield Chunk.pause(1.0)
-    return None if stopped() else replace(result, suggestions=suggest(potential, task.wish))
+    if stopped():
+        return None
+    return replace(result, suggestions=suggest(potential, result.mask, task.wish))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from VoxelFeatLib.evaluation.clicks.curves import draw_curves
 from VoxelFeatLib.evaluation.clicks.evaluation import ClickEvaluation
+from VoxelFeatLib.evaluation.clicks.methods.suggested import SUGGESTED
 from VoxelFeatLib.evaluation.clicks.results import ClickResult
 from VoxelFeatLib.evaluation.clicks.summary import ALL, Line, Needed, lines
 from VoxelFeatLib.evaluation.clicks.user import Habits
@@ -56,7 +57,7 @@ def markdown(found: Sequence[Line], habits: Habits, failures: Sequence[Failure] 
     shown = shown_clicks(habits.clicks)
     parts = [
         "# Few-click segmentation",
-        _protocol(habits),
+        _protocol(habits, suggested=any(line.method == SUGGESTED for line in found)),
         _table([line for line in found if line.label == ALL], shown, by_label=False),
         "## By label",
         _table([line for line in found if line.label != ALL], shown, by_label=True),
@@ -75,13 +76,18 @@ def needed_text(needed: Needed) -> str:
     return f"{needed.mean:.1f}{missed}"
 
 
-def _protocol(habits: Habits) -> str:
+def _protocol(habits: Habits, *, suggested: bool) -> str:
     text = (
         f"A simulated user gives up to {habits.clicks} "
         f"{'strokes' if habits.stroke_mm else 'clicks'}: the first in the deepest point of the "
         "target, each further one in the deepest point of the largest mistake. Every method gets "
         "clicks at its own mistakes. "
     )
+    if suggested:
+        text += (
+            f"With {SUGGESTED} each further one is where the program suggests, and the user only "
+            "says whether that is inside. "
+        )
     if habits.negative:
         text += "One click 6 to 12 mm outside the target comes first and is not counted. "
     if habits.noise_mm:

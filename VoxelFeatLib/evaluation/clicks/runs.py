@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.evaluation.clicks.user import Habits, SimulatedUser
 from VoxelFeatLib.evaluation.metrics import dice, hd95_mm
 from VoxelFeatLib.evaluation.running import Method
-from VoxelFeatLib.imaging.aliases import Mask
+from VoxelFeatLib.imaging.aliases import Mask, Position
 from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.segmenting.clicks import Click
 
@@ -27,6 +27,15 @@ class ClickMethod(Method, Protocol):
 
     def segment(self, clicks: tuple[Click, ...]) -> Mask:
         """Return the (K, J, I) mask that follows from all clicks so far, oldest first."""
+        ...
+
+
+@runtime_checkable
+class GuidingMethod(ClickMethod, Protocol):
+    """One that says itself where it wants the clicks after the first."""
+
+    def place(self) -> Position | None:
+        """Return the RAS position for the next click; None where it needs none."""
         ...
 
 
@@ -85,7 +94,10 @@ def clicking(
     method.start(volume)
     run.start_seconds = time.perf_counter() - began
     for _ in range(habits.clicks):
-        clicks = user.next(run.mask)
+        if run.mask is not None and isinstance(method, GuidingMethod):
+            clicks = user.told(run.mask, method.place())
+        else:
+            clicks = user.next(run.mask)
         if not clicks:
             return
         run.clicks += clicks

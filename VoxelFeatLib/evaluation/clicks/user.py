@@ -11,7 +11,7 @@ from scipy.ndimage import distance_transform_edt
 
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.evaluation.simulated_user import Mistake, next_mistake, position_of
-from VoxelFeatLib.imaging.aliases import FloatArray, Mask
+from VoxelFeatLib.imaging.aliases import FloatArray, Mask, Position
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.segmenting.clicks import Click
 from VoxelFeatLib.segmenting.components import Points
@@ -90,8 +90,22 @@ class SimulatedUser:
         """
         taken = np.concatenate([np.zeros((0, 3), dtype=np.int64), *self._taken])
         mistake = next_mistake(self._target, prediction, self._geometry, taken)
-        if mistake is None:
+        return [] if mistake is None else self._clicks_at(mistake)
+
+    def told(self, prediction: Mask, place: Position | None) -> list[Click]:
+        """Return the click, or the stroke, at a place that somebody else chose.
+
+        The user says which side of the target's border it is on. Empty where there is no place, or
+        all is well.
+        """
+        if place is None or np.array_equal(prediction, self._target):
             return []
+        k, j, i = self._geometry.voxels_of(place)[0].tolist()
+        positive = bool(self._target[k, j, i])
+        side = self._target if positive else ~self._target
+        return self._clicks_at(Mistake(side, (k, j, i), positive))
+
+    def _clicks_at(self, mistake: Mistake) -> list[Click]:
         aimed = np.array([mistake.voxel_kji], dtype=np.int64)
         voxels = aimed
         if self._habits.noise_mm:

@@ -10,6 +10,7 @@ from VoxelFeatLib.imaging.aliases import Mask
 from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.segmenting.clicks import Click
 from VoxelFeatLib.segmenting.session import Session
+from VoxelFeatLib.segmenting.suggesting import Suggestion
 
 _SEGMENT = "target"
 
@@ -52,3 +53,7 @@ class VoxelFeat:
         self._session.set_segment(_SEGMENT, clicks)
         deque(self._session.update(_SEGMENT), maxlen=0)
         return self._session.mask(_SEGMENT)
+
+    def suggestions(self) -> tuple[Suggestion, ...]:
+        """Return where the next click would tell most; none before the first one."""
+        return () if self._session is None else self._session.suggestions(_SEGMENT)
