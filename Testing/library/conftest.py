@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from library.downloads import CONTENT
+from library.three_materials import LEFT, OTHER, RIGHT, SHAPE
 from library.weights_server import WeightsServer, listening
 
 from VoxelFeatLib.backbones.protocol import FeatureLevel
@@ -17,6 +18,7 @@ from VoxelFeatLib.field.feature_field import FeatureField
 from VoxelFeatLib.field.network import FieldNetwork
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.volume import Volume
+from VoxelFeatLib.segmenting.session import Session
 
 
 @pytest.fixture
@@ -105,3 +107,19 @@ class VoxelwiseNetwork(FieldNetwork):
 
     def settings(self):
         return {}
+
+
+@pytest.fixture
+def a_session(a_field_of) -> Session:
+    """LEFT and RIGHT are of one material, OTHER of another; voxels of 1 mm, RAS = (i, j, k)."""
+    geometry = Geometry(SHAPE, np.eye(4))
+    features = np.random.default_rng(0).normal(scale=0.01, size=(*SHAPE, 2))
+    features[LEFT] += (1, 0)
+    features[RIGHT] += (1, 0)
+    features[OTHER] += (0, 1)
+    voxels = np.zeros(SHAPE, dtype=np.int16)
+    voxels[LEFT] = voxels[RIGHT] = voxels[OTHER] = 100
+    volume = Volume(voxels, geometry, "CT")
+    session = Session(volume, a_field_of(geometry, features))
+    session.add_segment("organ")
+    return session

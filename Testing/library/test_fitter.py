@@ -1,4 +1,4 @@
-"""Real fits, tiny ones: better than upsampling, repeatable, resumable, interruptible."""
+"""Real fits, tiny ones: better than upsampling, repeatable, interruptible."""
 
 from __future__ import annotations
 
@@ -8,47 +8,28 @@ import math
 import numpy as np
 import pytest
 import torch
+from library.tiny_fits import (
+    GRID,
+    NFNET,
+    fitted,
+    fitter_of,
+    random_volume,
+    same_weights,
+    tiny_phantom,
+)
 
 from VoxelFeatLib.backbones.filters import FilterBackbone
-from VoxelFeatLib.errors import FieldFileError, InputError
-from VoxelFeatLib.field.files import load_field, read_tensors, save_field, write_tensors
-from VoxelFeatLib.fitting.fitter import Fitter
-from VoxelFeatLib.fitting.presets import GridSettings, NFNetSettings, Preset, preset_named
+from VoxelFeatLib.errors import InputError
+from VoxelFeatLib.field.files import load_field, save_field
+from VoxelFeatLib.fitting.presets import Preset, preset_named
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.phantom import make_phantom
 from VoxelFeatLib.imaging.volume import Volume
 
-GRID = dataclasses.replace(
-    preset_named("fast"),
-    views=8,
-    pool=5,  # smaller than the views: old ones leave
-    first_views=2,
-    fill=0.7,
-    steps=24,
-    windows=4,
-    window=4,
-    planes=6,
-    augmentations=1,
-    heldout_views=2,
-)
-THREES = dataclasses.replace(GRID, batch=3)
-NFNET = dataclasses.replace(
-    GRID, network="nfnet", learning_rate=0.002, warm_up=0.1, nfnet=NFNetSettings(16, 2, 4)
-)
-
 
 @pytest.fixture(scope="module")
 def a_phantom() -> Volume:
-    return make_phantom((24, 40, 40), (6.0, 6.0, 9.5)).volume
-
-
-def fitter_of(volume, preset, seed=0):
-    return Fitter(volume, FilterBackbone.for_volume(volume), preset, seed=seed)
-
-
-def fitted(volume, preset, seed=0):
-    fitter = fitter_of(volume, preset, seed)
-    return fitter, list(fitter)
+    return tiny_phantom()
 
 
 def first_and_last(reports):
@@ -58,17 +39,6 @@ def first_and_last(reports):
         {name: values["explained_variance"] for name, values in measure.items()}
         for measure in (measures[0], measures[-1])
     )
-
-
-def random_volume(shape_kji, spacing_ijk=(1.0, 1.0, 1.0)):
-    rng = np.random.default_rng(0)
-    voxels = rng.normal(50, 100, size=shape_kji).astype(np.int16)
-    return Volume(voxels, Geometry(shape_kji, np.diag([*spacing_ijk, 1.0])), "CT")
-
-
-def same_weights(one, other):
-    tensors = other.field.state_dict()
-    return all(torch.equal(tensors[name], t) for name, t in one.field.state_dict().items())
 
 
 @pytest.mark.slow
@@ -186,146 +156,6 @@ def test_progress_goes_from_nothing_to_the_end(preset, a_phantom):
     usable = [report.usable for report in reports]
     assert usable == sorted(usable)
     assert usable[-1]
-
-
-def resumed(volume, preset, path, stop_at):
-    """A fit that was stopped after `stop_at` steps, written, and finished by another fitter."""
-    fitter = fitter_of(volume, preset)
-    for report in fitter:
-        if report.usable and report.step == stop_at:
-            break
-    fitter.checkpoint(path)
-    again = Fitter.resume(path, volume, FilterBackbone.for_volume(volume), preset)
-    return again, list(again)
-
-
-@pytest.mark.parametrize(
-    ("preset", "stop_at"),
-    [(GRID, 0), (GRID, 13), (THREES, 13), (NFNET, 1), (NFNET, 23)],
-    ids=["grid 0", "grid 13", "in threes 13", "nfnet 1", "nfnet 23"],
-)
-def test_a_resumed_fit_is_the_uninterrupted_one_bit_for_bit(preset, stop_at, a_phantom, tmp_path):
-    whole, _ = fitted(a_phantom, preset)
-    again, reports = resumed(a_phantom, preset, tmp_path / "half.voxelfeat", stop_at)
-    assert same_weights(whole, again)
-    assert again.record["heldout"] == whole.record["heldout"]
-    assert again.record["step"] == preset.steps
-    assert reports[-1].fraction == 1
-    assert reports[-1].seconds_left == 0
-    assert [r.step for r in reports if r.losses] == list(range(stop_at + 1, preset.steps + 1))
-
-
-def test_a_fit_may_be_resumed_twice(a_phantom, tmp_path):
-    whole, _ = fitted(a_phantom, NFNET)
-    path = tmp_path / "half.voxelfeat"
-    fitter = fitter_of(a_phantom, NFNET)
-    for stop_at in (5, 11):
-        for report in fitter:
-            if report.usable and report.step == stop_at:
-                break
-        fitter.checkpoint(path)
-        fitter = Fitter.resume(path, a_phantom, FilterBackbone.for_volume(a_phantom), NFNET)
-    list(fitter)
-    assert same_weights(whole, fitter)
-
-
-@pytest.fixture(scope="module")
-def a_checkpoint(a_phantom, tmp_path_factory):
-    path = tmp_path_factory.mktemp("checkpoint") / "half.voxelfeat"
-    fitter = fitter_of(a_phantom, GRID)
-    for report in fitter:
-        if report.step == 2:
-            break
-    fitter.checkpoint(path)
-    return path
-
-
-def refusal(path, volume, preset=GRID, seed=0, backbone=None):
-    with pytest.raises(FieldFileError) as caught:
-        Fitter.resume(
-            path, volume, backbone or FilterBackbone.for_volume(volume), preset, seed=seed
-        )
-    message = str(caught.value)
-    assert str(path) in message
-    assert message.endswith(".")
-    assert "\n" not in message
-    return message
-
-
-def test_resuming_with_another_seed_is_refused(a_checkpoint, a_phantom):
-    assert "(seed)" in refusal(a_checkpoint, a_phantom, seed=1)
-
-
-def test_resuming_with_another_preset_is_refused(a_checkpoint, a_phantom):
-    preset = dataclasses.replace(GRID, steps=25)
-    assert "(preset)" in refusal(a_checkpoint, a_phantom, preset)
-    assert "(preset)" in refusal(a_checkpoint, a_phantom, NFNET)
-    finer = dataclasses.replace(GRID, grid=GridSettings(latents=(9, 8, 24)))
-    assert "(preset)" in refusal(a_checkpoint, a_phantom, finer)
-
-
-def test_resuming_with_another_backbone_is_refused(a_checkpoint, a_phantom):
-    backbone = FilterBackbone(FilterBackbone.for_volume(a_phantom).encoding.windows[:2], 128)
-    assert "(backbone)" in refusal(a_checkpoint, a_phantom, backbone=backbone)
-
-
-def test_resuming_on_another_volume_is_refused(a_checkpoint, a_phantom):
-    voxels = a_phantom.voxels.copy()
-    voxels[3, 3, 3] += 1
-    assert "other voxel values" in refusal(
-        a_checkpoint, Volume(voxels, a_phantom.geometry, a_phantom.modality)
-    )
-    assert "another volume" in refusal(a_checkpoint, random_volume((24, 40, 41)))
-
-
-def test_resuming_a_finished_field_is_refused(a_phantom, tmp_path):
-    fitter, _ = fitted(a_phantom, GRID)
-    path = tmp_path / "done.voxelfeat"
-    save_field(path, fitter.field, a_phantom, fitter.record)
-    assert "finished" in refusal(path, a_phantom)
-
-
-TENSOR_DAMAGES = {
-    "no node values": lambda t: t.pop("field.network.grids.0.values"),
-    "no scaling": lambda t: t.pop("channels.0.mean"),
-    "no weights": lambda t: t.pop("channels.2.weight"),
-    "wrong shape": lambda t: t.update({"field.mean": torch.ones(2)}),
-    "not a number": lambda t: t["channels.0.mean"].fill_(math.nan),
-}
-RECORD_DAMAGES = {
-    "no step": lambda r: r.pop("step"),
-    "text for the step": lambda r: r.update(step="two"),
-    "held-out of a wrong type": lambda r: r.update(heldout=5),
-    "held-out without field": lambda r: r.update(heldout={"stride4": {}}),
-    "no seconds": lambda r: r.pop("seconds"),
-    "no settings": lambda r: r.pop("settings"),
-}
-
-
-@pytest.mark.parametrize("damage", TENSOR_DAMAGES.values(), ids=TENSOR_DAMAGES)
-def test_a_checkpoint_with_damaged_tensors_is_refused(damage, a_checkpoint, a_phantom, tmp_path):
-    header, tensors = read_tensors(a_checkpoint)
-    damage(tensors)
-    path = tmp_path / "damaged.voxelfeat"
-    write_tensors(path, tensors, header)
-    refusal(path, a_phantom)
-
-
-@pytest.mark.parametrize("damage", RECORD_DAMAGES.values(), ids=RECORD_DAMAGES)
-def test_a_checkpoint_with_a_damaged_record_is_refused(damage, a_checkpoint, a_phantom, tmp_path):
-    header, tensors = read_tensors(a_checkpoint)
-    damage(header.record)
-    path = tmp_path / "damaged.voxelfeat"
-    write_tensors(path, tensors, header)
-    refusal(path, a_phantom)
-
-
-def test_a_checkpoint_before_the_first_field_is_refused(a_phantom, tmp_path):
-    fitter = fitter_of(a_phantom, GRID)
-    next(iter(fitter))
-    with pytest.raises(InputError, match="first field"):
-        fitter.checkpoint(tmp_path / "early.voxelfeat")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_file_of_a_fit_holds_its_record_and_its_field(a_phantom, tmp_path):

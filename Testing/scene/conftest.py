@@ -12,6 +12,9 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 vtk = pytest.importorskip("vtk")
 from vtk.util.numpy_support import numpy_to_vtk  # noqa: E402
 
+from VoxelFeatLib.scene.nodes.click_nodes import ClickNodes  # noqa: E402
+from VoxelFeatLib.scene.segments.segment_writer import SegmentWriter  # noqa: E402
+
 
 def _rotation(about_z: float, about_x: float) -> np.ndarray:
     c, s = np.cos(about_z), np.sin(about_z)
@@ -201,3 +204,45 @@ def a_slice_node(a_scene: slicer.vtkMRMLScene):
         return node
 
     return make
+
+
+@pytest.fixture
+def a_case(a_volume_node, a_segmentation_node):
+    """Make clicks on a volume; returns them and what they tell."""
+    made = []
+
+    def make(geometry="oblique", transform=None, segments=("liver", "spleen")):
+        volume = a_volume_node(geometry, transform)
+        clicks = ClickNodes(a_segmentation_node(volume, segments), volume)
+        heard: list[str] = []
+        clicks.changed.connect(heard.append)
+        made.append(clicks)
+        return clicks, heard
+
+    yield make
+    for clicks in made:
+        clicks.close()
+
+
+@pytest.fixture
+def a_volume(a_volume_node):
+    return a_volume_node("oblique")
+
+
+@pytest.fixture
+def a_segmentation(a_segmentation_node, a_volume):
+    """A liver and a spleen, empty."""
+    return a_segmentation_node(a_volume, ("liver", "spleen"))
+
+
+@pytest.fixture
+def an_editor(a_scene, a_segmentation, a_volume):
+    node = a_scene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
+    node.SetAndObserveSegmentationNode(a_segmentation)
+    node.SetAndObserveSourceVolumeNode(a_volume)
+    return node
+
+
+@pytest.fixture
+def a_writer(a_segmentation, a_volume, an_editor):
+    return SegmentWriter(a_segmentation, a_volume, an_editor)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 
+import numpy as np
+
+from VoxelFeatLib.segmenting.extent import Extent
 from VoxelFeatLib.worker import framing, protocol
 from VoxelFeatLib.worker.client.client import Client
 
@@ -136,3 +139,12 @@ class Answer:
     def code(self) -> str:
         (error,) = self.errors
         return error["code"]
+
+
+def blocks(count: int) -> list[bytes]:
+    return [bytes([number]) * protocol.PART_BYTES for number in range(count)]
+
+
+def a_wire_mask() -> dict:
+    mask = np.ones((1, 2, 3), dtype=bool)
+    return protocol.pack_mask(mask, Extent.whole((1, 2, 3)), (1, 2, 3))

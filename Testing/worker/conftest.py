@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from Testing.worker.client_fixtures import Desk
 from Testing.worker.server_fixtures import CENTRES, SHAPE, InProcess, Process, ball
 from VoxelFeatLib.backbones.registry import create_backbone
-from VoxelFeatLib.field.files import save_field
+from VoxelFeatLib.field.feature_field import FeatureField
+from VoxelFeatLib.field.files import load_field, save_field
 from VoxelFeatLib.fitting.fitter import Fitter
 from VoxelFeatLib.fitting.presets import Preset, preset_named
 from VoxelFeatLib.imaging.geometry import Geometry
@@ -78,3 +80,21 @@ def a_process() -> Iterator[Process]:
         process.end()
         process.child.stdout.close()
         process.child.stderr.close()
+
+
+@pytest.fixture
+def an_open_server(a_server: InProcess, a_scan: Volume, a_field_file: Path) -> InProcess:
+    """With volume and field."""
+    a_server.open(a_scan, a_field_file)
+    return a_server
+
+
+@pytest.fixture
+def a_field(a_scan: Volume, a_field_file: Path) -> FeatureField:
+    return load_field(a_field_file, a_scan)[0]
+
+
+@pytest.fixture
+def a_desk() -> Desk:
+    """A client whose workers are scripted."""
+    return Desk()

@@ -14,11 +14,14 @@ import numpy as np
 
 from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.worker import framing, protocol
+from VoxelFeatLib.worker.protocol import unpack_mask
 from VoxelFeatLib.worker.server.server import Server
 
 SHAPE = (12, 28, 32)
 # Of two balls, k, j, i.
 CENTRES = ((6, 14, 8), (6, 14, 24))
+LEFT, RIGHT = CENTRES
+SLICE = [6, 0, 0, 7, *SHAPE[1:]]
 
 
 def ball(centre: tuple[int, int, int], radius: float = 5.0) -> np.ndarray:
@@ -163,3 +166,19 @@ class Process(Talk):
         for thread in self.threads:
             thread.join(seconds)
         return code
+
+
+def shown(scene: np.ndarray, events: list[dict]) -> np.ndarray:
+    """The scene after the chunks of a request."""
+    scene = scene.copy()
+    for event in events:
+        if event["event"] == "chunk":
+            extent, mask = unpack_mask(event["mask"])
+            scene[extent.slices] = mask
+    return scene
+
+
+def code(reply: dict) -> str:
+    assert reply["ok"] is False
+    assert reply["error"]["message"].endswith(".")
+    return reply["error"]["code"]
