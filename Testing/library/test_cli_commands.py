@@ -361,6 +361,15 @@ def test_presets_are_all_there(run: Run) -> None:
     assert "learning rate" in run("presets").stdout
 
 
+def test_presets_have_only_the_numbers_that_their_network_reads(run: Run) -> None:
+    presets = json.loads(run("presets", "--json").stdout)
+    assert set(presets["paper"]) - set(presets["fast"]) == {"objective", "nfnet"}
+    assert list(presets["paper"]["grid"]) == ["slices"]
+    assert set(presets["paper"]["grid"]) < set(presets["fast"]["grid"])
+    row = next(line for line in run("presets").stdout.splitlines() if "objective blur" in line)
+    assert [cell.strip() for cell in row.split("│")[2:-1]] == ["", "", "", "", "0.1"]
+
+
 def test_every_command_has_help_with_an_example(run: Run) -> None:
     for command in ("fit", "segment", "refine", "features", "supervoxels", "info", "presets"):
         result = run(command, "--help")

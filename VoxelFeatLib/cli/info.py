@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -16,6 +16,9 @@ from VoxelFeatLib.cli.console import print_json, print_table
 from VoxelFeatLib.cli.files import open_volume
 from VoxelFeatLib.cli.report import heldout_table
 from VoxelFeatLib.imaging.geometry import Geometry
+
+if TYPE_CHECKING:
+    from VoxelFeatLib.fitting.presets import Preset
 
 
 def info(
@@ -60,13 +63,13 @@ def presets(as_json: options.Json = False) -> None:
     - `voxelfeat presets`
     - `voxelfeat presets --json`
     """
-    from VoxelFeatLib.field.files import jsonable
     from VoxelFeatLib.fitting.presets import PRESETS
 
+    numbers = {name: _numbers(preset) for name, preset in PRESETS.items()}
     if as_json:
-        print_json({name: jsonable(preset) for name, preset in PRESETS.items()})
+        print_json(numbers)
         return
-    columns = [_flat(jsonable(preset)) for preset in PRESETS.values()]
+    columns = [_flat(preset) for preset in numbers.values()]
     table = Table(
         Column(no_wrap=True),
         *(Column(column.pop("name"), overflow="fold") for column in columns),
@@ -75,9 +78,22 @@ def presets(as_json: options.Json = False) -> None:
     for name, column in zip(PRESETS, columns, strict=True):
         names.add_row(name, column.pop("summary"))
     print_table(names)
-    for key in columns[0]:
-        table.add_row(key, *(_words(column[key]) for column in columns))
+    for key in dict.fromkeys(key for column in columns for key in column):
+        table.add_row(key, *(_words(column.get(key, "")) for column in columns))
     print_table(table)
+
+
+def _numbers(preset: Preset) -> dict[str, Any]:
+    """Return a preset without what only the other kind of network reads."""
+    from VoxelFeatLib.field.files import jsonable
+
+    numbers: dict[str, Any] = jsonable(preset)
+    if preset.network == "grid":
+        del numbers["objective"], numbers["nfnet"]
+    else:
+        # The field is compared with upsampled slices, whatever its network.
+        numbers["grid"] = {"slices": numbers["grid"]["slices"]}
+    return numbers
 
 
 def _field(path: Path) -> dict[str, Any]:
