@@ -229,7 +229,7 @@ def test_fields_are_fitted_once_and_kept(tmp_path, monkeypatch, a_short_preset):
     grey = np.random.default_rng(0).normal(0, 100, (8, 24, 24)).astype(np.int16)
     volume = Volume(grey, Geometry(grey.shape, np.eye(4)), "CT", "a / b")
     choice = BackboneChoice("filters", BackboneOptions())
-    store = FieldStore(tmp_path / "fields", choice, a_short_preset, 0, tell=told.append)
+    store = FieldStore(tmp_path / "fields", choice, a_short_preset, 0, tell=lambda *news: told.append(news[0]))
     fitted = store(volume)
     (path,) = (tmp_path / "fields").iterdir()
     assert path.name.startswith(f"{volume.sha256()[:16]}-a_b-filters-few-")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from VoxelFeatLib.cli.console import Bar, bar, say
 from VoxelFeatLib.errors import Cancelled, InputError
+from VoxelFeatLib.evaluation.time_left import TimeLeft
 
 if TYPE_CHECKING:
     from VoxelFeatLib.evaluation.fields import BackboneChoice, FieldStore
@@ -55,8 +55,7 @@ class Watch:
         self._title = title
         self._bar: Bar | None = None
         self._fraction = 0.0
-        self._left: float | None = None
-        self._fitting = False
+        self._left: TimeLeft | None = None
 
     def run(self, evaluation: Evaluation[M, R]) -> None:
         """Run to the end.
@@ -64,35 +63,26 @@ class Watch:
         Raises:
             Cancelled: Ctrl-C was pressed.
         """
-        cases = len(evaluation.cases)
-        measuring = fitting = 0.0
-        last = time.monotonic()
+        self._left = TimeLeft(len(evaluation.cases))
         try:
             with bar(self._title) as self._bar:
                 for progress in evaluation:
-                    now = time.monotonic()
-                    if self._fitting:  # once a case, however many its targets
-                        fitting += now - last
-                    else:
-                        measuring += now - last
-                    last, self._fitting, done = now, False, progress.fraction
-                    if done > 0:
-                        begun = min(cases, int(done * cases) + 1)
-                        fits_left = fitting / begun * (cases - begun)
-                        self._left = measuring * (1 - done) / done + fits_left
-                    self._fraction = done
+                    self._left.measured(progress.fraction)
+                    self._fraction = progress.fraction
                     self._show(progress.words)
         except KeyboardInterrupt:
             raise Cancelled("Cancelled; the same command goes on where it stopped.") from None
 
-    def tell(self, words: str) -> None:
-        """Show how far a fit is."""
-        self._fitting = True
+    def tell(self, words: str, fit_left: float) -> None:
+        """Show how far a fit is, which takes so many seconds more."""
+        if self._left is not None:
+            self._left.fitting(fit_left)
         self._show(words)
 
     def _show(self, words: str) -> None:
-        if self._bar is not None:
-            self._bar.update(self._fraction, 1.0, seconds_left=self._left, detail=words)
+        if self._bar is not None and self._left is not None:
+            left = self._left.seconds
+            self._bar.update(self._fraction, 1.0, seconds_left=left, detail=words)
 
 
 def tell_outcome(evaluation: Evaluation[M, R]) -> None:

@@ -72,7 +72,7 @@ class FieldStore:
         backbone: Of the fits.
         preset, seed: Of the fits.
         given: Field files to use for the volumes that they belong to.
-        tell: Is told what is being done, now and then.
+        tell: Is told what is being done, now and then, and the seconds that a fit still takes.
     """
 
     folder: Path
@@ -80,7 +80,7 @@ class FieldStore:
     preset: str
     seed: int
     given: Sequence[Path] = ()
-    tell: Callable[[str], None] = lambda _: None
+    tell: Callable[[str, float], None] = lambda _words, _left: None
 
     @cached_property
     def settings(self) -> dict[str, object]:
@@ -108,14 +108,14 @@ class FieldStore:
             try:
                 return load_field(path, volume, device)[0]
             except FieldFileError:
-                self.tell(f"{path.name} is damaged and is made anew")
+                self.tell(f"{path.name} is damaged and is made anew", 0.0)
         return self._fitted(key)
 
     def _fitted(self, key: FitKey) -> FeatureField:
         fitter = Fitter(key.volume, key.backbone, key.preset, seed=key.seed)
         name = key.volume.name
         for progress in fitter:
-            self.tell(f"{name}, fitting {progress.fraction:.0%}")
+            self.tell(f"{name}, fitting {progress.fraction:.0%}", progress.seconds_left)
         path = key.path(self.folder, title=name)
         path.parent.mkdir(parents=True, exist_ok=True)
         save_field(path, fitter.field, key.volume, fitter.record)
