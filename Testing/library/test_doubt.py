@@ -140,6 +140,15 @@ def test_never_on_a_click_even_where_nodes_are_larger_than_balls(
     assert first not in found(a_doubtful_answer, 4, positive=(beside,))[0]
 
 
+def test_never_on_a_click_of_a_scribble(a_doubtful_answer: np.ndarray) -> None:
+    (k, j, _), *_ = found(a_doubtful_answer)[0]
+    scribble = tuple((SPACING * i, SPACING * j, SPACING * k) for i in np.arange(24, 32, 0.25))
+    places, _ = found(a_doubtful_answer, positive=scribble)
+    assert len(places) == 5
+    every = SPACING * np.array(places)[:, None, ::-1]
+    assert np.linalg.norm(every - np.array(scribble), axis=2).min() > RADIUS / 4
+
+
 @pytest.mark.parametrize("step", [1, 3])
 def test_they_lie_in_the_box(a_doubtful_answer: np.ndarray, step: int) -> None:
     box = Extent((9, 14, 26), (12, 18, 44))

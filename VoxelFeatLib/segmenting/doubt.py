@@ -60,8 +60,8 @@ def suggest(potential: Potential, answer: Mask, wish: Wish) -> tuple[Suggestion,
         for axis, numbers in enumerate(voxels):
             first, stop = wish.box.start_kji[axis], wish.box.stop_kji[axis]
             np.moveaxis(doubt, axis, 0)[(numbers < first) | (numbers >= stop)] = 0
-    for place in node_coordinates((*wish.positive, *wish.negative), graph, geometry):
-        _clear(doubt, place, graph, _FROM_CLICKS * radius)
+    clicks = node_coordinates((*wish.positive, *wish.negative), graph, geometry)
+    _clear_clicks(doubt, clicks, graph, _FROM_CLICKS * radius)
     found: list[Suggestion] = []
     while len(found) < _MOST:
         node = np.unravel_index(doubt.argmax(), doubt.shape)
@@ -93,21 +93,29 @@ def _nearness(inside: Mask, graph: Graph, reach: float) -> Array:
     return near
 
 
-def _clear(doubt: Array, place: npt.NDArray[np.float64], graph: Graph, radius: float) -> None:
-    """Leave out, in place, the nodes nearer to node coordinates k, j, i than so many mm.
+def _clear_clicks(
+    doubt: Array, places: npt.NDArray[np.float64], graph: Graph, radius: float
+) -> None:
+    """Leave out, in place, the nodes of clicks and those near to them."""
+    nodes = np.rint(places).astype(np.int64)
+    doubt[tuple(nodes[((nodes >= 0) & (nodes < doubt.shape)).all(axis=1)].T)] = 0
+    # Of a scribble's clicks in one small cell, each within the radius of all, one does.
+    cells = np.floor(places * graph.spacing_kji * (2 / radius))
+    _, first = np.unique(cells, axis=0, return_index=True)
+    for place in places[first]:
+        _clear(doubt, place, graph, radius)
 
-    The nearest node is left out in any case.
-    """
+
+def _clear(doubt: Array, place: npt.NDArray[np.float64], graph: Graph, radius: float) -> None:
+    """Leave out, in place, the nodes within so many mm of node coordinates k, j, i."""
     parts, squares = [], []
     for at, step, count in zip(place, graph.spacing_kji, doubt.shape, strict=True):
-        nearest = int(np.clip(np.rint(at), 0, count - 1))
-        first = int(np.clip(np.ceil(at - radius / step), 0, nearest))
-        stop = int(np.clip(np.floor(at + radius / step), nearest, count - 1)) + 1
+        first = int(np.clip(np.ceil(at - radius / step), 0, count))
+        stop = int(np.clip(np.floor(at + radius / step) + 1, first, count))
         parts.append(slice(first, stop))
         squares.append(np.square((np.arange(first, stop) - at) * step))
     k, j, i = squares
-    square = k[:, None, None] + j[:, None] + i
-    doubt[tuple(parts)][square <= max(radius**2, square.min())] = 0
+    doubt[tuple(parts)][k[:, None, None] + j[:, None] + i <= radius**2] = 0
 
 
 def _voxels(nodes: Index, graph: Graph, axis: int) -> Index:
