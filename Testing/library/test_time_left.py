@@ -49,8 +49,11 @@ def test_each_later_case_has_a_fit(a_clock):
     assert left.seconds == pytest.approx(35 + 180)
     a_clock.now += 5
     left.measured(0.25)
-    # Two cases are begun, whose second fit is still to come or was not needed.
-    assert left.seconds == pytest.approx(30 + 2 * 30)
+    assert left.seconds == pytest.approx(30 + 180)
+    a_clock.now += 5
+    left.measured(0.375)
+    # The second case had its field already.
+    assert left.seconds == pytest.approx(25 + 2 * 30)
 
 
 def test_a_running_fit_counts_with_what_it_will_still_take(a_clock):

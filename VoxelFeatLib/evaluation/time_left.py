@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
+
+_LITTLE = 1e-6
 
 
 class TimeLeft:
@@ -24,27 +27,31 @@ class TimeLeft:
         self._done = 0.0
         self._measured = self._fitted = 0.0
         self._fit_left = 0.0
+        self._fit_seen = False  # since anything was measured
 
     def measured(self, done: float) -> None:
         """Note that the evaluation has got so far, 0 to 1."""
         self._pass()
-        self._done, self._fit_left = done, 0.0
+        self._done, self._fit_left, self._fit_seen = done, 0.0, False
 
     def fitting(self, left: float) -> None:
         """Note that a case's field is being fitted, which takes so many seconds more."""
         self._pass()
-        self._fit_left = left
+        self._fit_left, self._fit_seen = left, True
 
     @property
     def seconds(self) -> float | None:
         """Seconds left; None before anything was measured."""
         if self._done <= 0:
             return None
-        # A whole number of cases, despite rounding.
-        begun = min(self._cases, int(self._done * self._cases + 1e-6) + 1)
-        fit = (self._fitted + self._fit_left) / begun
+        cases = self._done * self._cases
+        # How many have had their fit: that of a case of which nothing is measured may be to come.
+        # Of whole numbers of cases there may be a little more or less.
+        fits = math.floor(cases + _LITTLE) + 1 if self._fit_seen else math.ceil(cases - _LITTLE)
+        fits = min(max(fits, 1), self._cases)
+        fit = (self._fitted + self._fit_left) / fits
         measuring = self._measured * (1 - self._done) / self._done
-        return measuring + self._fit_left + fit * (self._cases - begun)
+        return measuring + self._fit_left + fit * (self._cases - fits)
 
     def _pass(self) -> None:
         now = self._clock()
