@@ -13,7 +13,13 @@ from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.imaging.aliases import Mask, Position
 from VoxelFeatLib.scene.controllers.actions import Action
 from VoxelFeatLib.scene.controllers.segment_results import SegmentClicks, SegmentResult
-from VoxelFeatLib.scene.controllers.segment_updater import Inside, Question, SegmentUpdater
+from VoxelFeatLib.scene.controllers.segment_updater import (
+    Answer,
+    Inside,
+    Question,
+    SegmentUpdater,
+)
+from VoxelFeatLib.scene.nodes.base_masks import BaseMasks
 from VoxelFeatLib.scene.nodes.click_nodes import ClickNodes
 from VoxelFeatLib.scene.nodes.volume_nodes import geometry_of
 from VoxelFeatLib.scene.segments.removed_segments import RemovedSegment, put_back, take_out
@@ -96,10 +102,11 @@ class SegmentWorkbench:
         self._writer = SegmentWriter(segmentation, volume, editor)
         self.clicks = ClickNodes(segmentation, volume)
         self.clicks.changed.connect(self._on_clicks)
+        self._bases = BaseMasks(segmentation, volume, self.geometry.shape_kji)
         self._steps = StepQueue(timers)
         self._steps.emptied.connect(self.progressed.emit)
         self._updater = SegmentUpdater(
-            link, self._steps, self._write, self.answered.emit, self._on_failure
+            link, self._steps, self._write, self._on_answer, self._on_failure
         )
         self._stamps: dict[str, object] = {}
         self._drawing = False
@@ -214,15 +221,17 @@ class SegmentWorkbench:
                 # may as well have been taken by a neighbour.)
                 base = yield from found.mask.packing()
                 found.start_from(base)
-        elif not found.mask.empty:
-            if any(self.clicks.counts(segment_id)):
-                # Loaded with its clicks, which it answers then.
+        elif any(self.clicks.counts(segment_id)):
+            start = self._bases.load(segment_id)
+            if start is not None or not found.mask.empty:
+                # Loaded with its clicks, which it answers then, and what it started from.
                 positive, negative = self.clicks.clicks(segment_id)
                 found.answered = SegmentClicks(tuple(positive), tuple(negative))
-            else:
-                # Somebody's work: clicks correct it, and without any click it comes back.
-                base = yield from found.mask.packing()
-                found.start_from(base)
+                found.start_from(start)
+        elif not found.mask.empty:
+            # Somebody's work: clicks correct it, and without any click it comes back.
+            base = yield from found.mask.packing()
+            found.start_from(base)
         self._updater.results[segment_id] = found
         self._stamps[segment_id] = stamp
 
@@ -243,6 +252,12 @@ class SegmentWorkbench:
             yield
         self._drawing = False
         self.progressed.emit()
+
+    def _on_answer(self, answer: Answer) -> None:
+        if (result := self.result(answer.segment_id)) is not None:
+            # From now on the segment itself may be another mask.
+            self._bases.keep(answer.segment_id, result.base)
+        self.answered.emit(answer)
 
     def _on_failure(self, segment_id: str, error: dict[str, Any]) -> None:
         self.failed.emit(segment_id, error)
@@ -333,6 +348,7 @@ class SegmentWorkbench:
         for name in tuple(self._updater.results):
             self._updater.forget(name)
         self._steps.clear()
+        self._bases.close()
         self.clicks.close()
         for signal in (self.answered, self.failed, self.message, self.progressed):
             signal.clear()
