@@ -1,8 +1,7 @@
-"""What an evaluation keeps, what it says of it, and the command."""
+"""What an evaluation of clicks keeps and goes on with, its fields, and the command."""
 
 from __future__ import annotations
 
-import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,19 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from library.click_results import result
 from typer.testing import CliRunner
 
 from VoxelFeatLib.backbones.registry import BackboneOptions
 from VoxelFeatLib.cli.app import full_program
 from VoxelFeatLib.errors import Cancelled, InputError, VoxelFeatError
 from VoxelFeatLib.evaluation.clicks import evaluation as evaluations
-from VoxelFeatLib.evaluation.clicks.curves import draw_curves
 from VoxelFeatLib.evaluation.clicks.evaluation import ClickEvaluation
 from VoxelFeatLib.evaluation.clicks.methods.threshold import ThresholdRegion
-from VoxelFeatLib.evaluation.clicks.report import markdown, write_report
-from VoxelFeatLib.evaluation.clicks.results import ClickResult, padded
+from VoxelFeatLib.evaluation.clicks.results import ClickResult
 from VoxelFeatLib.evaluation.clicks.runs import ClickRun
-from VoxelFeatLib.evaluation.clicks.summary import ALL, Needed, largest_fall, lines, needed
 from VoxelFeatLib.evaluation.clicks.user import Habits
 from VoxelFeatLib.evaluation.datasets import Label, find_cases
 from VoxelFeatLib.evaluation.fields import BackboneChoice, FieldStore
@@ -36,18 +33,6 @@ from VoxelFeatLib.segmenting.clicks import Click
 
 SHAPE = (8, 12, 16)
 GEOMETRY = Geometry(SHAPE, np.diag([-2.0, -2.0, 3.0, 1.0]))
-PNG = b"\x89PNG\r\n\x1a\n"
-
-
-def result(method="a", label="liver", dice=(0.5, 0.9), **other) -> ClickResult:
-    values = {
-        "case": "case",
-        "hd95_mm": tuple(10.0 * (1 - d) for d in dice),
-        "seconds": (0.25,) * len(dice),
-        "start_seconds": 1.0,
-        "clicks": ((1.0, 2.0, 3.0, True),) * len(dice),
-    }
-    return ClickResult(label=label, method=method, dice=tuple(dice), **{**values, **other})
 
 
 @pytest.fixture
@@ -229,7 +214,9 @@ def test_fields_are_fitted_once_and_kept(tmp_path, monkeypatch, a_short_preset):
     grey = np.random.default_rng(0).normal(0, 100, (8, 24, 24)).astype(np.int16)
     volume = Volume(grey, Geometry(grey.shape, np.eye(4)), "CT", "a / b")
     choice = BackboneChoice("filters", BackboneOptions())
-    store = FieldStore(tmp_path / "fields", choice, a_short_preset, 0, tell=lambda *news: told.append(news[0]))
+    store = FieldStore(
+        tmp_path / "fields", choice, a_short_preset, 0, tell=lambda *news: told.append(news[0])
+    )
     fitted = store(volume)
     (path,) = (tmp_path / "fields").iterdir()
     assert path.name.startswith(f"{volume.sha256()[:16]}-a_b-filters-few-")
@@ -262,91 +249,6 @@ def test_backbones_whose_input_differs_by_device_say_which_they_have():
     sizes = [BackboneChoice("sam2.1-tiny", o).settings["input_size"] for o in options]
     assert sizes == [512, 1024]
     assert "input_size" not in BackboneChoice("filters", options[0]).settings
-
-
-# ---------------------------------------------------------------------------- summary
-
-
-def test_curves_are_padded_with_their_last_value():
-    assert padded([0.5, 0.75], 4) == [0.5, 0.75, 0.75, 0.75]
-    assert padded([0.5, 0.75], 1) == [0.5]
-
-
-def test_clicks_needed():
-    curves = np.array([[0.5, 0.9, 0.8, 0.9], [0.85, 0.2, 0.3, 0.4], [0.1, 0.2, 0.3, 0.4]])
-    assert needed(curves, 0.85) == Needed(round((2 + 1 + 4) / 3, 2), 1)
-    assert needed(curves, 0.95) == Needed(4.0, 3)
-
-
-def test_the_largest_fall():
-    assert largest_fall([0.5, 0.625, 0.5, 0.75, 0.5]) == 0.25
-    assert largest_fall([0.5, 0.75]) == largest_fall([0.5]) == 0.0
-
-
-def test_lines_are_means_over_targets():
-    found = lines(
-        [
-            result("a", "liver", (0.5, 0.75)),
-            result("a", "spleen", (1.0,), seconds=(3.25,)),
-            result("b", "liver", (0.75, 0.25), start_seconds=7.0),
-        ],
-        3,
-    )
-    names = [(line.method, line.label, line.targets) for line in found]
-    assert names == [
-        ("a", ALL, 2),
-        ("b", ALL, 1),
-        ("a", "liver", 1),
-        ("b", "liver", 1),
-        ("a", "spleen", 1),
-    ]
-    assert found[0].dice == (0.75, 0.875, 0.875)
-    assert found[0].hd95_mm == (2.5, 1.25, 1.25)
-    assert found[0].seconds == 0.25
-    assert found[0].noc85 == Needed(2.0, 1)
-    assert found[1].largest_fall == 0.5
-    assert found[1].start_seconds == 7.0
-    assert found[0].as_json()["noc90"] == {"mean": 2.0, "missed": 1}
-
-
-def test_the_tables_say_what_was_measured():
-    found = lines([result(dice=(0.5, 0.9)), result(label="a|b", dice=(0.7, 0.8))], 2)
-    text = markdown(found, Habits(2, negative=True), [Failure("c", "liver", "a", "Broken.")])
-    rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert rows[0] == (
-        "| method | targets | Dice 1 | Dice 2 | HD95 1 | HD95 2 | NoC@85 | NoC@90 | s a click | "
-        "fall |"
-    )
-    assert rows[2] == "| a | 2 | 0.600 | 0.850 | 4.0 | 1.5 | 2.0 (1) | 2.0 (1) | 0.25 | 0.000 |"
-    assert rows[-1].startswith("| a/b | a | 1 | 0.700 |")
-    assert {row.count("|") for row in rows[3:]} == {12}
-    assert "One click 6 to 12 mm outside" in text
-    assert "- c, liver, a: Broken." in text
-    assert "strokes" in markdown(found, Habits(2, stroke_mm=5.0))
-    assert "miss by 3 mm" in markdown(found, Habits(2, noise_mm=3.0))
-
-
-def test_the_files_of_a_report(tmp_path):
-    made = ClickEvaluation([], [], [ThresholdRegion()], Habits(3), tmp_path)
-    made.results += [result(), result(label="spleen", dice=(0.25,))]
-    write_report(tmp_path, made)
-    rows = list(csv.reader((tmp_path / "clicks.csv").read_text("utf-8").splitlines()))
-    assert rows[0] == ["case", "label", "method", "click", "dice", "hd95_mm", "seconds"]
-    assert rows[2] == ["case", "liver", "a", "2", "0.90000", "1.000", "0.2500"]
-    assert len(rows) == 4
-    summary = json.loads((tmp_path / "summary.json").read_text("utf-8"))
-    assert summary["lines"][0]["dice"] == [0.375, 0.575, 0.575]
-    assert summary["methods"] == {"threshold": {"width": 2.5, "radius_mm": 6.0}}
-    assert (tmp_path / "summary.md").read_text("utf-8").startswith("# Few-click segmentation")
-    assert (tmp_path / "curves.png").read_bytes().startswith(PNG)
-
-
-def test_curves_of_one_label_need_no_small_ones(tmp_path):
-    draw_curves(tmp_path / "one.png", lines([result()], 2))
-    draw_curves(tmp_path / "two.png", lines([result(), result(label="spleen")], 2))
-    one, two = ((tmp_path / f"{name}.png").read_bytes() for name in ("one", "two"))
-    height = [int.from_bytes(data[20:24], "big") for data in (one, two)]
-    assert height[0] < height[1]
 
 
 # ---------------------------------------------------------------------------- command

@@ -1,0 +1,16 @@
+"""Results of a simulated user, made up."""
+
+from __future__ import annotations
+
+from VoxelFeatLib.evaluation.clicks.results import ClickResult
+
+
+def result(method="a", label="liver", dice=(0.5, 0.9), **other) -> ClickResult:
+    values = {
+        "case": "case",
+        "hd95_mm": tuple(10.0 * (1 - d) for d in dice),
+        "seconds": (0.25,) * len(dice),
+        "start_seconds": 1.0,
+        "clicks": ((1.0, 2.0, 3.0, True),) * len(dice),
+    }
+    return ClickResult(label=label, method=method, dice=tuple(dice), **{**values, **other})
