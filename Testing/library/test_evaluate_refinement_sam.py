@@ -12,6 +12,7 @@ pytest.importorskip("sam2", reason="SAM2's package is not installed")
 from library.sam2_files import random_sam2, save
 
 from VoxelFeatLib.backbones.registry import BackboneOptions
+from VoxelFeatLib.backbones.weights import availability
 from VoxelFeatLib.backbones.sam2.whole import load_whole
 from VoxelFeatLib.errors import InputError, WeightsError
 from VoxelFeatLib.evaluation.fields import BackboneChoice, FieldStore
@@ -224,6 +225,13 @@ def test_a_backbones_checkpoint_serves_sam_too(a_checkpoint):
     choice = BackboneChoice(str(a_checkpoint), BackboneOptions(input_size=96, encoding="fve1"))
     sam = Sam.chosen(choice)
     assert (sam.path, sam.input_size, sam.encoding) == (a_checkpoint, 96, "fve1")
+
+
+def test_missing_packages_are_told_as_everywhere(a_checkpoint, monkeypatch):
+    monkeypatch.setattr(availability, "missing_packages", lambda: ("sam2", "iopath"))
+    sentence = r"SAM 2\.1 cannot be used here: not installed: sam2, iopath\."
+    with pytest.raises(WeightsError, match=sentence):
+        Sam.chosen(BackboneChoice(str(a_checkpoint), BackboneOptions()))
 
 
 def test_what_cannot_be_used_is_refused(a_checkpoint, tmp_path, monkeypatch):
