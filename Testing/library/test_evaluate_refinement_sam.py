@@ -12,8 +12,8 @@ pytest.importorskip("sam2", reason="SAM2's package is not installed")
 from library.sam2_files import random_sam2, save
 
 from VoxelFeatLib.backbones.registry import BackboneOptions
-from VoxelFeatLib.backbones.weights import availability
 from VoxelFeatLib.backbones.sam2.whole import load_whole
+from VoxelFeatLib.backbones.weights import availability
 from VoxelFeatLib.errors import InputError, WeightsError
 from VoxelFeatLib.evaluation.fields import BackboneChoice, FieldStore
 from VoxelFeatLib.evaluation.refinement.methods.autoprompt import SamAutoprompt
