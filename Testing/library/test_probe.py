@@ -17,6 +17,7 @@ from VoxelFeatLib.segmenting.spatial import CosineBasis
 from VoxelFeatLib.segmenting.statistics import FeatureStatistics, shrunk_covariance
 
 CENTRE_OF_A, CENTRE_OF_B = np.array([2.0, 0, 0, 0.5]), np.array([-1.0, 3, 0, 0.5])
+CENTRE_OF_REST = np.array([0.0, 0, 0, 0.2])
 
 
 def cluster(centre, count, seed):
@@ -35,7 +36,7 @@ def logits(head, x):
 @pytest.fixture
 def a_mixture():
     """A volume of three tissues: 10 % A, 20 % B, the rest around the origin."""
-    rest = cluster(np.array([0.0, 0, 0, 0.2]), 1400, 2)
+    rest = cluster(CENTRE_OF_REST, 1400, 2)
     x = np.concatenate([cluster(CENTRE_OF_A, 200, 0), cluster(CENTRE_OF_B, 400, 1), rest])
     return FeatureStatistics(x.mean(axis=0), shrunk_covariance(x), x[::4], np.zeros((500, 3)))
 
@@ -92,6 +93,17 @@ def test_a_negative_click_takes_over(a_mixture):
     after = fit_whitened(CENTRE_OF_A[None], mistaken[None], a_mixture)
     assert logits(after, mistaken[None])[0] < 0
     assert logits(after, CENTRE_OF_A[None])[0] > 0
+
+
+def test_clicks_inside_again_and_again_mean_a_large_segment(a_mixture):
+    # Most random samples are of the clicked tissue; they must not balance nine clicks in it.
+    outside = CENTRE_OF_A[None]
+    head = fit_whitened(cluster(CENTRE_OF_REST, 9, 4), outside, a_mixture)
+    assert np.median(logits(head, cluster(CENTRE_OF_REST, 500, 5))) > 1
+    # With as many clicks outside they do.
+    outside = np.concatenate([cluster(CENTRE_OF_A, 4, 6), cluster(CENTRE_OF_B, 5, 7)])
+    head = fit_whitened(cluster(CENTRE_OF_REST, 9, 4), outside, a_mixture)
+    assert np.median(logits(head, cluster(CENTRE_OF_REST, 500, 5))) < 1
 
 
 def test_clicks_are_satisfied(a_mixture):

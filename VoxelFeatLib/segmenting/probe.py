@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 # The ridge of a fit in whitened space: a Gaussian prior of variance 1/3.
 _RIDGE = 3.0
-# Total weight of the background samples, in positive samples.
+# The background samples together weigh as much as the negative samples and so many more, or as the
+# positive ones where these are fewer. Who clicks inside again and again has a large segment, of
+# which many of the background samples are part.
 _BACKGROUND_WEIGHT = 1.0
 # Prior deviation of the spatial term, of that of the part that the features decide.
 _PLACE = 0.6
@@ -180,10 +182,11 @@ def fit_whitened(
     """Fit the click probe: regularised logistic regression in whitened space.
 
     The volume's background samples are negatives that together weigh as much as the positive
-    samples: one click is balanced against the volume itself, and its logit is 0
-    about halfway between the click and what is usual. The prior of the direction is Gaussian with
-    the deviations ``statistics.expectation``. Samples that come out on the wrong side count more
-    and more until they do not, or until it is clear that they contradict each other.
+    samples, but not much more than the negative ones: one click is balanced against the volume
+    itself, and its logit is 0 about halfway between the click and what is usual. The prior of the
+    direction is Gaussian with the deviations ``statistics.expectation``. Samples that come out on
+    the wrong side count more and more until they do not, or until it is clear that they contradict
+    each other.
 
     With the samples' positions the head gets a spatial term, too (see spatial.py): what lies near a
     click then more likely belongs with it.
@@ -241,7 +244,8 @@ def _satisfying(
     """Solve, and insist on the samples that come out wrong: (D + 1,) direction and intercept."""
     z = np.concatenate([clicks, background])
     targets = np.concatenate([signs, np.full(len(background), -1.0)])
-    share = _BACKGROUND_WEIGHT * float(weights[signs > 0].sum()) / len(background)
+    positive, negative = (float(weights[signs == sign].sum()) for sign in (1, -1))
+    share = min(positive, negative + _BACKGROUND_WEIGHT) / len(background)
     weights = np.concatenate([weights, np.full(len(background), share)])
     solution = np.zeros(z.shape[1] + 1)
     for _ in range(_MOST_ROUNDS):
