@@ -89,6 +89,27 @@ def test_contrast_is_steep_in_the_window_of_soft_tissue():
     np.testing.assert_allclose(values, [-0.25, 0, 0.5, 1, 1.25], atol=1e-6)
 
 
+def test_contrast_of_other_modalities_is_high_where_values_are_frequent():
+    # Two like tissues make up most of what is not air; the range is that of a few bright voxels.
+    rng = np.random.default_rng(0)
+    tissues = np.concatenate([rng.normal(100, 4, 5000), rng.normal(120, 4, 5000)])
+    voxels = np.concatenate([np.zeros(2000), tissues, rng.uniform(0, 1000, 500)])
+    voxels = voxels.astype(np.float32).reshape(1, 1, -1)
+    low, between, high, *rare = contrast(make_volume(voxels, "MR"), [100, 110, 120, 500, 520])
+    even = 0.02
+    assert high - low > 2.5 * even
+    assert 0 < between - low < high - low
+    assert 0.5 * even < rare[1] - rare[0] < even
+    scaled = contrast(make_volume(3 * voxels + 50, "MR"), [350, 380, 410])
+    np.testing.assert_allclose(scaled, [low, between, high], atol=1e-3)
+
+
+@pytest.mark.parametrize("value", [0.0, 7.0])
+def test_a_volume_of_one_value_has_no_contrast(value):
+    voxels = np.full((2, 3, 4), value, dtype=np.float32)
+    assert not np.ptp(contrast(make_volume(voxels, "MR"), voxels))
+
+
 def test_contrast_of_other_modalities_ends_with_their_window():
     voxels = np.linspace(0, 1000, 1001, dtype=np.float32).reshape(7, 11, 13)
     values = contrast(make_volume(voxels, "MR"), [-50, 5, 500, 995, 2000])
