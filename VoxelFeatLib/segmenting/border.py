@@ -4,9 +4,11 @@ The coarse mask is a set of exact labels at the centres of its coarse voxels. Fr
 
 1. a prior: the mask smoothed with a Gaussian of half a coarse voxel is the probability that a
    plane border gives, so z = Phi^-1(smoothed) is the signed distance to the anti-aliased surface
-   in units of sigma, whatever the anisotropy. The true border scatters about that surface by about
-   sigma / 2 (a quarter of a coarse voxel), so the prior's logit is 1.702 z / 0.5 (1.702 turns a
-   probit into a logit). Beyond |z| = 2, one coarse voxel, the prior stands alone.
+   in units of sigma, whatever the anisotropy. What is one coarse voxel thick would be smoothed
+   away, against its own labels: labels that would not stay are made stronger before. The true
+   border scatters about that surface by about sigma / 2 (a quarter of a coarse voxel), so the
+   prior's logit is 1.702 z / 0.5 (1.702 turns a probit into a logit). Beyond |z| = 2, one coarse
+   voxel, the prior stands alone.
 2. a probe: a logistic regression of the labels on [features, intensity] at the coarse centres.
 3. how far to trust it: every coarse label is predicted by the smoothed mask without that label,
    and by a probe that was fitted without its neighbourhood. A logistic regression on the two gives
@@ -25,7 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.ndimage import binary_dilation, binary_erosion
+from scipy.ndimage import binary_dilation, binary_erosion, convolve1d
 from scipy.special import expit, ndtri
 
 from VoxelFeatLib.field.feature_field import FeatureField
@@ -44,6 +46,11 @@ _PROBIT_TO_LOGIT = 1.702
 BAND = 2.0
 # Logits of the probe beyond this are no more certain.
 _LARGEST_LOGIT = 8.0
+# What smoothing by half a voxel leaves of a label in its own voxel, and brings to each neighbour.
+_SPREAD = (0.1587, 0.6826, 0.1587)
+# Smoothed labels are at least this sure of themselves at their own centres, after so many rounds.
+_SURE = 0.6
+_ROUNDS, _RATE = 8, 1.5
 # Coarse labels that teach the probe: enough for several hundred channels.
 _MOST_LABELS = 4000
 _FEWEST_LABELS = 8
@@ -58,8 +65,20 @@ def surface_distance(labels: Mask, grid: Geometry, target: Geometry) -> FloatArr
     # sigma belongs to the coarse axes; each target axis takes what they are along it
     along = np.square(target.directions.T @ grid.directions)
     sigma = 0.5 * np.sqrt(along @ np.square(grid.spacing))
-    fine = resample_labels_nearest(labels, grid, target)
+    fine = resample_labels_nearest(_kept(labels), grid, target)
     return np.asarray(_probit(smoothed(fine, target.spacing, sigma)))
+
+
+def _kept(labels: Mask) -> npt.NDArray[np.float32]:
+    """Return labels, 0 and 1, made stronger where smoothing would turn them around."""
+    signs = np.where(labels, 1.0, -1.0)
+    strong = labels.astype(np.float64)
+    for _ in range(_ROUNDS):
+        smooth = strong
+        for axis in range(3):
+            smooth = convolve1d(smooth, _SPREAD, axis=axis, mode="nearest")
+        strong = strong + _RATE * signs * np.maximum(_SURE - 0.5 - signs * (smooth - 0.5), 0)
+    return strong.astype(np.float32)
 
 
 def prior_logit(z: FloatArray) -> FloatArray:
