@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from VoxelFeatLib.cli.app import full_program
 from VoxelFeatLib.evaluation.clicks.methods.suggested import SuggestedVoxelFeat
 from VoxelFeatLib.evaluation.clicks.runs import run_case
-from VoxelFeatLib.evaluation.clicks.summary import ALL
 from VoxelFeatLib.evaluation.clicks.user import Habits, SimulatedUser
+from VoxelFeatLib.evaluation.grouping import ALL
 from VoxelFeatLib.fitting import presets
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.phantom import make_phantom

@@ -13,8 +13,9 @@ from VoxelFeatLib.evaluation.clicks.evaluation import ClickEvaluation
 from VoxelFeatLib.evaluation.clicks.methods.threshold import ThresholdRegion
 from VoxelFeatLib.evaluation.clicks.report import markdown, write_report
 from VoxelFeatLib.evaluation.clicks.results import padded
-from VoxelFeatLib.evaluation.clicks.summary import ALL, Needed, largest_fall, lines, needed
+from VoxelFeatLib.evaluation.clicks.summary import Needed, largest_fall, lines, needed
 from VoxelFeatLib.evaluation.clicks.user import Habits
+from VoxelFeatLib.evaluation.grouping import ALL
 from VoxelFeatLib.evaluation.running import Failure
 
 PNG = b"\x89PNG\r\n\x1a\n"

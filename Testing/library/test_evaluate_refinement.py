@@ -18,6 +18,7 @@ from VoxelFeatLib.cli.app import full_program
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.evaluation.datasets import find_cases
 from VoxelFeatLib.evaluation.fields import BackboneChoice, FieldStore
+from VoxelFeatLib.evaluation.grouping import ALL
 from VoxelFeatLib.evaluation.refinement.evaluation import RefinementEvaluation
 from VoxelFeatLib.evaluation.refinement.methods.antialiasing import AntiAliasing
 from VoxelFeatLib.evaluation.refinement.methods.probes import Probe
@@ -25,7 +26,6 @@ from VoxelFeatLib.evaluation.refinement.methods.registry import MethodMaker
 from VoxelFeatLib.evaluation.refinement.methods.upsampled import upsampled_field
 from VoxelFeatLib.evaluation.refinement.noise import Noise
 from VoxelFeatLib.evaluation.refinement.results import RefinementResult
-from VoxelFeatLib.evaluation.refinement.summary import ALL
 from VoxelFeatLib.evaluation.running import Target
 from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.imaging.windows import Window

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from VoxelFeatLib.backbones.registry import BackboneOptions
 from VoxelFeatLib.evaluation.fields import BackboneChoice
+from VoxelFeatLib.evaluation.grouping import ALL
 from VoxelFeatLib.evaluation.metrics import Scores
 from VoxelFeatLib.evaluation.refinement import dots
 from VoxelFeatLib.evaluation.refinement.dots import draw_dots
@@ -20,7 +21,7 @@ from VoxelFeatLib.evaluation.refinement.methods.antialiasing import AntiAliasing
 from VoxelFeatLib.evaluation.refinement.noise import Noise
 from VoxelFeatLib.evaluation.refinement.published import published_dice
 from VoxelFeatLib.evaluation.refinement.report import markdown, write_report
-from VoxelFeatLib.evaluation.refinement.summary import ALL, lines
+from VoxelFeatLib.evaluation.refinement.summary import lines
 from VoxelFeatLib.evaluation.refinement.titles import PAPER_TITLES, titles_of
 from VoxelFeatLib.evaluation.running import Failure
 

@@ -116,7 +116,7 @@ def _report(output: Path, evaluation: ClickEvaluation, *, as_json: bool) -> None
 
 def _print(lines: Sequence[Line], most: int) -> None:
     from VoxelFeatLib.evaluation.clicks.report import needed_text, shown_clicks
-    from VoxelFeatLib.evaluation.clicks.summary import ALL
+    from VoxelFeatLib.evaluation.grouping import ALL
 
     shown = shown_clicks(most)
     table = Table(

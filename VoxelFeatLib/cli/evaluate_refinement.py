@@ -115,12 +115,14 @@ def _report(
 
 
 def _print(lines: Sequence[Line], titles: Mapping[str, str]) -> None:
-    methods = list(dict.fromkeys(line.method for line in lines))
+    from VoxelFeatLib.evaluation.grouping import labels_of, methods_of
+
+    methods = methods_of(lines)
     table = Table(title="Dice | HD95 in mm, means")
     table.add_column("label")
     for method in methods:
         table.add_column(titles[method].replace("-", "-\n"), justify="right")
-    for label in dict.fromkeys(line.label for line in lines):
+    for label in labels_of(lines):
         of = {line.method: line.mean for line in lines if line.label == label}
         cells = [f"{of[m].dice:.3f} | {of[m].hd95_mm:.1f}" if m in of else "" for m in methods]
         table.add_row(label, *cells)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.evaluation.datasets import Label
+from VoxelFeatLib.evaluation.grouping import Named
 from VoxelFeatLib.imaging.atomic import replacing
 
 FORMAT = 1
@@ -18,23 +19,13 @@ FORMAT = 1
 _UNSAFE = re.compile(r"[^\w.-]+")
 
 
-class MethodResult(Protocol):
+class MethodResult(Named, Protocol):
     """What one method got on one target: a dataclass of numbers, words, and tuples of them.
 
     It refuses numbers that are not sound with an InputError.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def label(self) -> str:
-        """Name of the target."""
-        ...
-
-    @property
-    def method(self) -> str:
-        """Name of the method."""
-        ...
 
 
 R = TypeVar("R", bound=MethodResult)

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
-from VoxelFeatLib.evaluation.clicks.summary import ALL, Line
+from VoxelFeatLib.evaluation.clicks.summary import Line
+from VoxelFeatLib.evaluation.grouping import ALL, labels_of, methods_of
 from VoxelFeatLib.evaluation.style import (
     BACKGROUND,
     FAINT,
@@ -37,9 +38,8 @@ def draw_curves(path: str | Path, found: Sequence[Line]) -> None:
     Raises:
         InputError: The file cannot be written.
     """
-    methods = list(dict.fromkeys(line.method for line in found))
-    looks = {name: number % len(METHOD_COLORS) for number, name in enumerate(methods)}
-    labels = list(dict.fromkeys(line.label for line in found if line.label != ALL))
+    looks = {name: n % len(METHOD_COLORS) for n, name in enumerate(methods_of(found))}
+    labels = [label for label in labels_of(found) if label != ALL]
     labels = labels if len(labels) > 1 else []
     rows = math.ceil(len(labels) / _COLUMNS)
     figure = Figure(

@@ -10,8 +10,9 @@ from VoxelFeatLib.evaluation.clicks.curves import draw_curves
 from VoxelFeatLib.evaluation.clicks.evaluation import ClickEvaluation
 from VoxelFeatLib.evaluation.clicks.methods.suggested import SUGGESTED
 from VoxelFeatLib.evaluation.clicks.results import ClickResult
-from VoxelFeatLib.evaluation.clicks.summary import ALL, Line, Needed, lines
+from VoxelFeatLib.evaluation.clicks.summary import Line, Needed, lines
 from VoxelFeatLib.evaluation.clicks.user import Habits
+from VoxelFeatLib.evaluation.grouping import ALL
 from VoxelFeatLib.evaluation.running import Failure
 from VoxelFeatLib.evaluation.writing import (
     markdown_failures,

@@ -8,9 +8,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from VoxelFeatLib.evaluation.clicks.results import ClickResult, padded
+from VoxelFeatLib.evaluation.grouping import by_label, by_method
 from VoxelFeatLib.imaging.aliases import FloatArray
-
-ALL = "all"
 
 
 @dataclass(frozen=True)
@@ -71,15 +70,8 @@ def lines(results: Sequence[ClickResult], clicks: int) -> list[Line]:
         results: In the order of methods and labels that is wanted.
         clicks: Most that a user gave.
     """
-    methods = list(dict.fromkeys(result.method for result in results))
-    labels = list(dict.fromkeys(result.label for result in results))
-    groups = [(method, ALL, [r for r in results if r.method == method]) for method in methods]
-    groups += [
-        (method, label, [r for r in results if r.method == method and r.label == label])
-        for label in labels
-        for method in methods
-    ]
-    return [_line(method, label, part, clicks) for method, label, part in groups if part]
+    groups = by_method(results) + by_label(results)
+    return [_line(method, label, part, clicks) for method, label, part in groups]
 
 
 def needed(curves: FloatArray, goal: float) -> Needed:

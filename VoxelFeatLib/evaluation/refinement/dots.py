@@ -17,6 +17,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from VoxelFeatLib.evaluation.grouping import labels_of, methods_of
 from VoxelFeatLib.evaluation.refinement.published import published_dice
 from VoxelFeatLib.evaluation.refinement.summary import Line
 from VoxelFeatLib.evaluation.style import (
@@ -55,8 +56,7 @@ def draw_dots(path: str | Path, found: Sequence[Line], titles: Mapping[str, str]
     Raises:
         InputError: The file cannot be written.
     """
-    methods = list(dict.fromkeys(line.method for line in found))
-    labels = list(dict.fromkeys(line.label for line in found))
+    methods, labels = methods_of(found), labels_of(found)
     width = _INCHES_A_DOT * len(labels) * len(methods) / _GROUP
     figure = Figure(
         (min(max(9.0, width + 1.0), _WIDEST), 8.0),
@@ -94,8 +94,7 @@ def _draw(
     titles: Mapping[str, str],
     value: Callable[[Line], tuple[float, float]],
 ) -> None:
-    methods = list(dict.fromkeys(line.method for line in found))
-    labels = list(dict.fromkeys(line.label for line in found))
+    methods, labels = methods_of(found), labels_of(found)
     for number, method in enumerate(methods):
         lines = [line for line in found if line.method == method]
         places = [_place(labels.index(line.label), number, len(methods)) for line in lines]

@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from VoxelFeatLib.evaluation.fields import BackboneChoice
+from VoxelFeatLib.evaluation.grouping import ALL, labels_of, methods_of
 from VoxelFeatLib.evaluation.refinement.dots import draw_dots
 from VoxelFeatLib.evaluation.refinement.evaluation import RefinementEvaluation
 from VoxelFeatLib.evaluation.refinement.published import PUBLISHED_METHODS, published_dice
 from VoxelFeatLib.evaluation.refinement.results import RefinementResult
-from VoxelFeatLib.evaluation.refinement.summary import ALL, Line, lines
+from VoxelFeatLib.evaluation.refinement.summary import Line, lines
 from VoxelFeatLib.evaluation.refinement.titles import PAPER_TITLES, titles_of
 from VoxelFeatLib.evaluation.writing import (
     markdown_failures,
@@ -121,8 +122,7 @@ def _protocol(evaluation: RefinementEvaluation, features: str, titles: Mapping[s
 
 def _table(found: Sequence[Line], metric: Metric, titles: Mapping[str, str]) -> str:
     """Labels down, methods across; beside the Dice of a label the paper's."""
-    methods = list(dict.fromkeys(line.method for line in found))
-    labels = list(dict.fromkeys(line.label for line in found))
+    methods, labels = methods_of(found), labels_of(found)
     with_paper = metric.field == "dice" and any(map(published_dice, labels))
     header = ["cases", *(titles[method] for method in methods)]
     if with_paper:

@@ -7,10 +7,9 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from VoxelFeatLib.evaluation.grouping import by_label, by_method
 from VoxelFeatLib.evaluation.metrics import Scores
 from VoxelFeatLib.evaluation.refinement.results import RefinementResult
-
-ALL = "all"
 
 
 @dataclass(frozen=True)
@@ -47,15 +46,7 @@ def lines(results: Sequence[RefinementResult]) -> list[Line]:
     Args:
         results: In the order of methods and labels that is wanted.
     """
-    methods = list(dict.fromkeys(result.method for result in results))
-    labels = list(dict.fromkeys(result.label for result in results))
-    groups = [
-        (method, label, [r for r in results if (r.method, r.label) == (method, label)])
-        for label in labels
-        for method in methods
-    ]
-    groups += [(method, ALL, [r for r in results if r.method == method]) for method in methods]
-    return [_line(method, label, part) for method, label, part in groups if part]
+    return [_line(*group) for group in by_label(results) + by_method(results)]
 
 
 def _line(method: str, label: str, results: Sequence[RefinementResult]) -> Line:
