@@ -1,8 +1,16 @@
-"""Results of a simulated user, made up."""
+"""Runs of a simulated user, and results of one, made up."""
 
 from __future__ import annotations
 
+from collections import deque
+
 from VoxelFeatLib.evaluation.clicks.results import ClickResult
+from VoxelFeatLib.evaluation.clicks.runs import ClickRun, clicking
+
+
+def whole_run(*arguments) -> ClickRun:
+    """The run after its last click; arguments as `clicking`."""
+    return deque(clicking(*arguments), maxlen=1).pop()
 
 
 def result(method="a", label="liver", dice=(0.5, 0.9), **other) -> ClickResult:

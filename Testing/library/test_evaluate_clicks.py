@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from library.click_results import whole_run
 
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.evaluation.clicks.methods.growcut import GrowFromSeeds
@@ -14,7 +15,6 @@ from VoxelFeatLib.evaluation.clicks.methods.registry import methods_named
 from VoxelFeatLib.evaluation.clicks.methods.seeds import seed_labels
 from VoxelFeatLib.evaluation.clicks.methods.threshold import ThresholdRegion
 from VoxelFeatLib.evaluation.clicks.methods.voxelfeat import VoxelFeat
-from VoxelFeatLib.evaluation.clicks.runs import run_case
 from VoxelFeatLib.evaluation.clicks.user import Habits, SimulatedUser, outside_click, stroke
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.volume import Volume
@@ -149,7 +149,7 @@ def test_impossible_habits_are_refused(wrong):
 def test_a_run_has_the_numbers_after_each_click(a_two_part_volume):
     half = box(slice(2, 6), slice(3, 10), slice(2, 5))
     method = Scripted(np.zeros(SHAPE, dtype=bool), half, TARGET)
-    run = run_case(a_two_part_volume, TARGET, method, Habits(10, negative=True))
+    run = whole_run(a_two_part_volume, TARGET, method, Habits(10, negative=True))
     # Nothing, then 84 of 168 voxels: 2 * 84 / 252; then all, and the user is content.
     assert run.dice == pytest.approx([0.0, 2 / 3, 1.0])
     # The side that was missed is 3 pixels of 2 mm away.
@@ -162,7 +162,7 @@ def test_a_run_has_the_numbers_after_each_click(a_two_part_volume):
 
 def test_a_run_ends_after_the_most_clicks(a_two_part_volume):
     wrong = Scripted(~TARGET)
-    run = run_case(a_two_part_volume, TARGET, wrong, 4)
+    run = whole_run(a_two_part_volume, TARGET, wrong, Habits(4))
     assert len(run.dice) == len(run.hd95_mm) == len(run.seconds) == 4
     assert [click.positive for click in run.clicks] == [True, False, False, False]
     assert wrong.started == 1
@@ -170,7 +170,7 @@ def test_a_run_ends_after_the_most_clicks(a_two_part_volume):
 
 def test_a_mask_of_another_shape_is_refused(a_two_part_volume):
     with pytest.raises(InputError, match="scripted"):
-        run_case(a_two_part_volume, TARGET, Scripted(np.zeros((2, 2, 2), dtype=bool)), 4)
+        whole_run(a_two_part_volume, TARGET, Scripted(np.zeros((2, 2, 2), dtype=bool)), Habits(4))
 
 
 # ---------------------------------------------------------------------------- methods
@@ -296,8 +296,8 @@ def test_ours_is_a_session_on_the_field_of_the_volume(a_two_part_volume, a_field
 
     method = VoxelFeat(field_of, {"preset": "p"}, seed=3)
     assert method.settings == {"preset": "p", "seed": 3}
-    first = run_case(a_two_part_volume, TARGET, method, Habits(3, negative=True))
-    again = run_case(a_two_part_volume, TARGET, method, Habits(3, negative=True))
+    first = whole_run(a_two_part_volume, TARGET, method, Habits(3, negative=True))
+    again = whole_run(a_two_part_volume, TARGET, method, Habits(3, negative=True))
     assert first.dice[-1] > 0.95
     assert again.dice == first.dice
     assert len(asked) == 1

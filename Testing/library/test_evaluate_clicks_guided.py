@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from library.click_results import whole_run
 from typer.testing import CliRunner
 
 from VoxelFeatLib.cli.app import full_program
 from VoxelFeatLib.evaluation.clicks.methods.suggested import SuggestedVoxelFeat
-from VoxelFeatLib.evaluation.clicks.runs import run_case
 from VoxelFeatLib.evaluation.clicks.user import Habits, SimulatedUser
 from VoxelFeatLib.evaluation.grouping import ALL
 from VoxelFeatLib.fitting import presets
@@ -71,7 +71,7 @@ def test_a_method_that_guides_gets_true_labels_where_it_wants_clicks(a_two_part_
     # In the target and beside it; neither is where the user would click.
     places = [at(2, 3, 2), at(7, 0, 15)]
     method = Guiding(~TARGET, places)
-    run = run_case(a_two_part_volume, TARGET, method, Habits(9, negative=True))
+    run = whole_run(a_two_part_volume, TARGET, method, Habits(9, negative=True))
     first = SimulatedUser(TARGET, GEOMETRY, Habits(9)).next(None)
     assert voxels(run.clicks[1:]) == [*voxels(first), *voxels(places)]
     assert [click.positive for click in run.clicks] == [False, True, True, False]
@@ -81,7 +81,7 @@ def test_a_method_that_guides_gets_true_labels_where_it_wants_clicks(a_two_part_
 
 def test_a_guided_user_is_content_when_all_is_well(a_two_part_volume):
     method = Guiding(TARGET, [at(2, 3, 2)])
-    assert run_case(a_two_part_volume, TARGET, method, 5).dice == [1.0]
+    assert whole_run(a_two_part_volume, TARGET, method, Habits(5)).dice == [1.0]
 
 
 def test_a_guided_user_has_the_same_habits():
@@ -101,7 +101,7 @@ def test_ours_guided_follows_the_sessions_suggestions(a_two_part_volume, a_field
     field = a_field_of(GEOMETRY, features)
     method = SuggestedVoxelFeat(lambda _: field, {"preset": "p"}, seed=3)
     assert (method.name, method.settings) == ("voxelfeat-suggest", {"preset": "p", "seed": 3})
-    run = run_case(a_two_part_volume, TARGET, method, Habits(3, negative=True))
+    run = whole_run(a_two_part_volume, TARGET, method, Habits(3, negative=True))
     session = Session(a_two_part_volume, field, seed=3)
     for count in (2, 3):
         session.set_segment("again", run.clicks[:count])

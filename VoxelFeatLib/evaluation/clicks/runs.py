@@ -60,34 +60,24 @@ class ClickRun:
     mask: Mask | None = None
 
 
-def run_case(
-    volume: Volume, target: Mask, method: ClickMethod, habits: Habits | int = 20
-) -> ClickRun:
+def clicking(
+    volume: Volume, target: Mask, method: ClickMethod, habits: Habits
+) -> Iterator[ClickRun]:
     """Let a simulated user segment a target.
 
     Args:
         volume: The volume.
         target: (K, J, I) what the user wants.
         method: Starts anew.
-        habits: How the user clicks, or only how often.
+        habits: How the user clicks.
 
-    Returns:
-        One number for each click; fewer than the user would give when all is well earlier.
+    Yields:
+        The same object after each click, with one click more; fewer times than the user would
+        click when all is well earlier.
 
     Raises:
-        InputError: An empty target, or one of another shape.
+        InputError: An empty target, or one of another shape; or a mask of another shape.
     """
-    run = ClickRun()
-    for run in clicking(volume, target, method, habits):  # noqa: B007 - the last one is returned
-        pass
-    return run
-
-
-def clicking(
-    volume: Volume, target: Mask, method: ClickMethod, habits: Habits | int = 20
-) -> Iterator[ClickRun]:
-    """As `run_case`, yielding the same object after each click, with one click more."""
-    habits = Habits(habits) if isinstance(habits, int) else habits
     user = SimulatedUser(target, volume.geometry, habits)
     run = ClickRun(clicks=user.before())
     began = time.perf_counter()
