@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from library.steps import done
 
-from Testing.library.steps import done
 from VoxelFeatLib.field.lattice import Lattice
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.volume import Volume
