@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from VoxelFeatLib.errors import InputError
-from VoxelFeatLib.evaluation.figures import (
+from VoxelFeatLib.demo.figures import (
     LevelColors,
     Outlined,
     feature_maps,
     slices_with_outlines,
 )
-from VoxelFeatLib.evaluation.slices import Plane
+from VoxelFeatLib.demo.slices import Plane
+from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.segmenting.clicks import Click

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 
 from VoxelFeatLib.backbones.slicing import SliceEncoder
-from VoxelFeatLib.evaluation.figures import LevelColors
+from VoxelFeatLib.demo.figures import LevelColors
 from VoxelFeatLib.field.lattice import Lattice
 from VoxelFeatLib.imaging.views import View, axis_view
 from VoxelFeatLib.segmenting.projection import ColorProjection, pca_colors

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from VoxelFeatLib.demo.colors import FeatureColors
-from VoxelFeatLib.evaluation.figures import (
+from VoxelFeatLib.demo.figures import (
     Outlined,
     Panel,
     compared,
     feature_maps,
     slices_with_outlines,
 )
-from VoxelFeatLib.evaluation.slices import Plane
+from VoxelFeatLib.demo.slices import Plane
 from VoxelFeatLib.imaging.masks import bounding_box
 from VoxelFeatLib.imaging.windows import default_windows
 

@@ -1,1 +1,1 @@
-"""How good a segment or a field is: metrics, simulated clicks, figures."""
+"""How good segments are: few clicks of a simulated user, coarse masks made finer, on data sets."""

@@ -15,8 +15,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
+from VoxelFeatLib.demo.slices import Orientation, Plane
 from VoxelFeatLib.errors import InputError
-from VoxelFeatLib.evaluation.slices import Orientation, Plane
 from VoxelFeatLib.evaluation.style import BACKGROUND, FAINT, TEXT, save
 from VoxelFeatLib.imaging.aliases import Color, FloatArray
 from VoxelFeatLib.imaging.volume import Volume
