@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from library.steps import done
 from scipy.ndimage import gaussian_filter
 
-from Testing.library.steps import done
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.segmenting import graph, prediction, walker

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import scipy.sparse
 import torch
+from library.steps import done
 from scipy.sparse.linalg import spsolve
 from skimage.segmentation import random_walker
 
-from Testing.library.steps import done
 from VoxelFeatLib.field.lattice import Lattice
 from VoxelFeatLib.segmenting import walker
 from VoxelFeatLib.segmenting.graph import SHARPNESS, Graph
