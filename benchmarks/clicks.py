@@ -19,7 +19,7 @@ from _subjects import Choice, add_backbone_arguments, chosen, phantom_of, sizes_
 from _tables import Row, show
 from _timing import median_ms
 
-from VoxelFeatLib.evaluation.simulated_user import next_click
+from VoxelFeatLib.evaluation.mistakes import next_click
 from VoxelFeatLib.field.feature_field import FeatureField
 from VoxelFeatLib.field.files import load_field
 from VoxelFeatLib.fitting.fitter import Fitter

@@ -21,7 +21,7 @@ from _timing import median_ms
 from clicks import slices_through
 
 from VoxelFeatLib.backbones.registry import create_backbone
-from VoxelFeatLib.evaluation.simulated_user import next_click
+from VoxelFeatLib.evaluation.mistakes import next_click
 from VoxelFeatLib.field.feature_field import FeatureField
 from VoxelFeatLib.field.files import load_field, save_field
 from VoxelFeatLib.fitting.fitter import Fitter

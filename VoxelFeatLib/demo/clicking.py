@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from VoxelFeatLib.evaluation.metrics import dice
-from VoxelFeatLib.evaluation.simulated_user import next_click
+from VoxelFeatLib.evaluation.mistakes import next_click
 from VoxelFeatLib.imaging.aliases import Color
 
 if TYPE_CHECKING:

@@ -233,7 +233,10 @@ def _open_phantom() -> OpenCase:
 
 
 def _on(label_map: LabelMap, volume: Volume) -> np.ndarray[tuple[int, ...], np.dtype[np.integer]]:
-    """Labels on the voxels of the volume."""
+    """Labels on the voxels of the volume; InputError where none of them is in it."""
     if label_map.geometry.matches(volume.geometry):
         return label_map.labels
-    return resample_labels_nearest(label_map.labels, label_map.geometry, volume.geometry)
+    labels = resample_labels_nearest(label_map.labels, label_map.geometry, volume.geometry)
+    if label_map.labels.any() and not labels.any():
+        raise InputError("Its labels lie outside of the volume; check that both belong together.")
+    return labels

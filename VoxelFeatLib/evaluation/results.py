@@ -9,12 +9,24 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-from VoxelFeatLib.errors import InputError
+from VoxelFeatLib.errors import InputError, OutputError
 from VoxelFeatLib.evaluation.datasets import Label
 from VoxelFeatLib.evaluation.grouping import Named
 from VoxelFeatLib.imaging.atomic import replacing
 
 FORMAT = 1
+
+# What reading a damaged file, or one that somebody else wrote, can raise.
+_WRONG_VALUES = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    InputError,
+)
 
 _UNSAFE = re.compile(r"[^\w.-]+")
 
@@ -56,16 +68,19 @@ class ResultFiles(Generic[R]):
                 return None
             values: dict[str, Any] = stored["result"]
             return self._kind(**{key: _frozen(value) for key, value in values.items()})
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, InputError):
+        except _WRONG_VALUES:
             return None
 
     def write(self, path: Path, settings: Mapping[str, Any], result: R) -> None:
         """Write a result, whole or not at all.
 
         Raises:
-            InputError: The folder cannot be written.
+            OutputError: The folder cannot be written.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"Cannot write {path}: {error.strerror or error}.") from error
         document = {"format": FORMAT, "settings": settings, "result": asdict(result)}
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(document, indent=1, allow_nan=False), encoding="utf-8")

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.ndimage import distance_transform_edt
 
 from VoxelFeatLib.errors import InputError
-from VoxelFeatLib.evaluation.simulated_user import Mistake, next_mistake, position_of
+from VoxelFeatLib.evaluation.mistakes import Mistake, next_mistake, position_of
 from VoxelFeatLib.imaging.aliases import FloatArray, Mask, Position
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.segmenting.clicks import Click

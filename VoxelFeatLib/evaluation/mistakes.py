@@ -1,4 +1,4 @@
-"""A simulated user: clicks in the middle of the largest mistake."""
+"""The largest mistake in a mask, and its deepest point, where a user would click next."""
 
 from __future__ import annotations
 

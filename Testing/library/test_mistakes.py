@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from VoxelFeatLib.errors import InputError
-from VoxelFeatLib.evaluation.simulated_user import next_click
+from VoxelFeatLib.evaluation.mistakes import next_click
 from VoxelFeatLib.imaging.geometry import Geometry
 
 SHAPE = (9, 10, 11)
