@@ -39,7 +39,7 @@ TORCH_FREE_SEGMENTING = {"segmenting"} | {
         "history",
         "scribbles",
         "segment",
-        "suggesting",
+        "suggestion",
         "updating",
     )
 }

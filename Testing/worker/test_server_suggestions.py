@@ -6,7 +6,7 @@ from Testing.worker.server_fixtures import CENTRES, InProcess, at, ball, clicks
 from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.segmenting.extent import Extent
 from VoxelFeatLib.segmenting.segment import Wish
-from VoxelFeatLib.segmenting.suggesting import Suggestion
+from VoxelFeatLib.segmenting.suggestion import Suggestion
 from VoxelFeatLib.segmenting.updating import Result
 from VoxelFeatLib.worker import protocol
 from VoxelFeatLib.worker.server.masks import MaskStore

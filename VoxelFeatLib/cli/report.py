@@ -14,7 +14,7 @@ from rich.table import Table
 from VoxelFeatLib.cli.console import duration, print_json, print_table, say
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.writing import SegmentMask
-from VoxelFeatLib.segmenting.suggesting import Suggestion
+from VoxelFeatLib.segmenting.suggestion import Suggestion
 
 _MEASURES = ("cosine", "explained_variance")
 _METHODS = ("field", "upsampling")

@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 
 from VoxelFeatLib.imaging.aliases import Mask
-from VoxelFeatLib.segmenting.doubt import suggest
 from VoxelFeatLib.segmenting.evidence import Evidence
 from VoxelFeatLib.segmenting.extent import Chunk, Extent
 from VoxelFeatLib.segmenting.inference import VolumeInference
 from VoxelFeatLib.segmenting.potential import Potential
 from VoxelFeatLib.segmenting.prediction import predict
+from VoxelFeatLib.segmenting.suggesting import suggest
 from VoxelFeatLib.segmenting.updating import Correction, Result
 
 

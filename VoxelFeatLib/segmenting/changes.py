@@ -10,7 +10,7 @@ from VoxelFeatLib.imaging.aliases import Mask
 from VoxelFeatLib.segmenting.extent import Extent
 from VoxelFeatLib.segmenting.history import PackedMask
 from VoxelFeatLib.segmenting.segment import Segment, Wish
-from VoxelFeatLib.segmenting.suggesting import Suggestion
+from VoxelFeatLib.segmenting.suggestion import Suggestion
 from VoxelFeatLib.segmenting.updating import Result
 
 # Of a result, all but its mask.

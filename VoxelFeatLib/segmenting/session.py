@@ -33,7 +33,7 @@ from VoxelFeatLib.segmenting.segment import (
     packed_base,
     wish_for,
 )
-from VoxelFeatLib.segmenting.suggesting import Suggestion
+from VoxelFeatLib.segmenting.suggestion import Suggestion
 from VoxelFeatLib.segmenting.updating import Correction, Result
 
 

@@ -15,7 +15,7 @@ from VoxelFeatLib.segmenting.components import Points
 from VoxelFeatLib.segmenting.correction import correct, keep_touched
 from VoxelFeatLib.segmenting.extent import Chunk, Extent
 from VoxelFeatLib.segmenting.segment import Wish
-from VoxelFeatLib.segmenting.suggesting import Suggestion
+from VoxelFeatLib.segmenting.suggestion import Suggestion
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from VoxelFeatLib.imaging.aliases import Triple
 from VoxelFeatLib.segmenting.extent import Extent
 from VoxelFeatLib.segmenting.history import PackedMask
 from VoxelFeatLib.segmenting.segment import Wish
-from VoxelFeatLib.segmenting.suggesting import Suggestion
+from VoxelFeatLib.segmenting.suggestion import Suggestion
 from VoxelFeatLib.segmenting.updating import Result
 from VoxelFeatLib.worker import protocol
 from VoxelFeatLib.worker.server.failures import Refused

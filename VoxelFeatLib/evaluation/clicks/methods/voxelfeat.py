@@ -10,7 +10,7 @@ from VoxelFeatLib.imaging.aliases import Mask
 from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.segmenting.clicks import Click
 from VoxelFeatLib.segmenting.session import Session
-from VoxelFeatLib.segmenting.suggesting import Suggestion
+from VoxelFeatLib.segmenting.suggestion import Suggestion
 
 _SEGMENT = "target"
 

@@ -12,12 +12,12 @@ from VoxelFeatLib.field.lattice import Lattice
 from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.segmenting.clicks import Click
-from VoxelFeatLib.segmenting.doubt import suggest
 from VoxelFeatLib.segmenting.extent import Extent
 from VoxelFeatLib.segmenting.graph import Graph
 from VoxelFeatLib.segmenting.potential import Potential
 from VoxelFeatLib.segmenting.segment import Wish
 from VoxelFeatLib.segmenting.session import Session
+from VoxelFeatLib.segmenting.suggesting import suggest
 
 SHAPE = (24, 40, 48)
 # Voxels of 1.25 mm: half of the longest side is 30 mm, a ball 1.5 mm; RAS = 1.25 (i, j, k).
