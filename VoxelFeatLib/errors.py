@@ -40,6 +40,10 @@ class GeometryError(InputError):
     """A shape, spacing or orientation that does not describe a 3D volume."""
 
 
+class OutputError(InputError):
+    """A file or folder that cannot be written: a full disk, a missing or unwritable folder."""
+
+
 class WeightsError(InputError):
     """Weights of a backbone that are missing, damaged, foreign, or could not be loaded."""
 

@@ -128,6 +128,15 @@ def test_labels_on_other_voxels_are_resampled(tmp_path):
     assert (mask == np.array([False, True, True, False])[:, None, None]).all()
 
 
+def test_labels_elsewhere_are_refused(tmp_path):
+    image(tmp_path / "a.nii.gz")
+    moved = Geometry(SHAPE, GEOMETRY.ijk_to_ras + np.array([[0, 0, 0, 500]] + 3 * [[0] * 4]))
+    write_labelmap(tmp_path / "a_labels.nii.gz", np.ones(SHAPE, dtype=np.uint8), moved)
+    (case,) = find_cases(tmp_path)
+    with pytest.raises(InputError, match="outside of the volume"):
+        case.open()
+
+
 def test_the_phantom_is_a_data_set():
     (case,) = find_cases("phantom")
     opened = case.open()

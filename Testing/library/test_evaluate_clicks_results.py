@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import replace
 from pathlib import Path
+from shutil import copy
 
 import numpy as np
 import pytest
@@ -13,8 +15,9 @@ from library.click_results import result
 from typer.testing import CliRunner
 
 from VoxelFeatLib.backbones.registry import BackboneOptions
+from VoxelFeatLib.cli import evaluating
 from VoxelFeatLib.cli.app import full_program
-from VoxelFeatLib.errors import Cancelled, InputError, VoxelFeatError
+from VoxelFeatLib.errors import Cancelled, InputError, OutputError, VoxelFeatError
 from VoxelFeatLib.evaluation.clicks import evaluation as evaluations
 from VoxelFeatLib.evaluation.clicks.evaluation import ClickEvaluation
 from VoxelFeatLib.evaluation.clicks.methods.threshold import ThresholdRegion
@@ -109,6 +112,9 @@ def test_results_are_found_again_only_whole_and_of_the_same_settings(tmp_path):
         "[]",
         text.replace('"dice"', '"rice"'),
         text.replace("0.9", "-1"),
+        text.replace("0.9", "1.1"),
+        text.replace("0.9", "1" + 400 * "0"),
+        100_000 * "[",
     ):
         path.write_text(damaged, "utf-8")
         assert files.read(path, settings) is None
@@ -176,6 +182,29 @@ def test_what_fails_does_not_stop_the_rest(a_data_set, tmp_path):
 
     with pytest.raises(Cancelled):
         list(evaluation(a_data_set, tmp_path / "s", Recorded(cancel)))
+
+
+def test_a_result_of_other_names_is_not_taken(a_data_set, tmp_path):
+    (tmp_path / "two").mkdir()
+    for name in ("a b", "a_b"):  # whose results have the same place
+        for ending in (".nii.gz", "_labels.nii.gz"):
+            copy(a_data_set / f"b{ending}", tmp_path / "two" / f"{name}{ending}")
+    run = evaluation(tmp_path / "two", tmp_path / "r", Recorded())
+    list(run)
+    assert ([r.case for r in run.results], run.reused) == (["a b", "a_b"], 0)
+    (path,) = (tmp_path / "r").rglob("*.json")
+    path.write_text(path.read_text("utf-8").replace('"Label 1"', "5"), "utf-8")
+    again = evaluation(tmp_path / "two" / "a_b.nii.gz", tmp_path / "r", Recorded())
+    list(again)
+    assert ([r.label for r in again.results], again.reused) == (["Label 1"], 0)
+
+
+def test_it_ends_where_results_cannot_be_written(a_data_set, tmp_path):
+    (tmp_path / "r").write_text("")
+    method = Recorded()
+    with pytest.raises(OutputError, match="Cannot write"):
+        list(evaluation(a_data_set, tmp_path / "r", method))
+    assert method.starts == 1
 
 
 def test_a_case_without_labels_is_told(a_data_set, tmp_path):
@@ -289,6 +318,21 @@ def test_the_command_tells_what_failed(a_data_set, tmp_path):
     none = run_command(*base, "--labels", "99")
     assert none.exit_code == 2
     assert "Nothing was measured" in none.stderr
+
+
+def test_what_cannot_be_written_is_told_at_once(a_data_set, tmp_path, monkeypatch):
+    def refused(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(evaluating, "TemporaryFile", refused)
+    early = run_command(a_data_set, "--methods", "threshold", "-o", tmp_path / "out")
+    assert early.exit_code == 2
+    assert "Cannot write to" in early.stderr
+    monkeypatch.undo()
+    (tmp_path / "out" / "results").write_text("")
+    late = run_command(a_data_set, "--methods", "threshold", "-o", tmp_path / "out")
+    assert late.exit_code == 2
+    assert "the same command then goes on where it stopped" in late.stderr
 
 
 def test_ctrl_c_is_no_loss(a_data_set, tmp_path, monkeypatch):

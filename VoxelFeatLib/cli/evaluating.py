@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from VoxelFeatLib.cli.console import Bar, bar, say
-from VoxelFeatLib.errors import Cancelled, InputError
+from VoxelFeatLib.errors import Cancelled, InputError, OutputError
 from VoxelFeatLib.evaluation.time_left import TimeLeft
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Watch:
 
         Raises:
             Cancelled: Ctrl-C was pressed.
+            OutputError: Results or fields cannot be written.
         """
         self._left = TimeLeft(len(evaluation.cases))
         try:
@@ -72,6 +74,9 @@ class Watch:
                     self._show(progress.words)
         except KeyboardInterrupt:
             raise Cancelled("Cancelled; the same command goes on where it stopped.") from None
+        except OutputError as error:
+            hint = "Mend that; the same command then goes on where it stopped."
+            raise OutputError(error.message, hint) from error
 
     def tell(self, words: str, fit_left: float) -> None:
         """Show how far a fit is, which takes so many seconds more."""
@@ -151,10 +156,17 @@ def make_folder(path: Path) -> None:
 
     Raises:
         InputError: There is a file of that name.
+        OutputError: The folder cannot be made or written.
     """
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file; name a folder for the results.")
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path):
+            pass  # else the first result would tell, after hours perhaps
+    except OSError as error:
+        reason = error.strerror or error
+        raise OutputError(f"Cannot write to {path}: {reason}.", "Name another folder.") from error
 
 
 def words_of(text: str) -> list[str]:

@@ -39,6 +39,11 @@ class MethodResult(Named, Protocol):
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
+    @property
+    def case(self) -> str:
+        """Name of the case."""
+        ...
+
 
 R = TypeVar("R", bound=MethodResult)
 

@@ -12,7 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 
 import VoxelFeatLib
-from VoxelFeatLib.errors import Cancelled, InputError, VoxelFeatError
+from VoxelFeatLib.errors import Cancelled, InputError, OutputError, VoxelFeatError
 from VoxelFeatLib.evaluation.datasets import Case, Label, OpenCase, chosen
 from VoxelFeatLib.evaluation.results import MethodResult, ResultFiles
 from VoxelFeatLib.imaging.aliases import Mask
@@ -100,8 +100,9 @@ R = TypeVar("R", bound=MethodResult)
 class Evaluation(ABC, Generic[M, R]):
     """An evaluation; iterate over it to run it.
 
-    What fails is kept and does not stop the rest. A result is a file as soon as it is there; files
-    of the same volume, target, method and settings are taken instead of working again.
+    What fails is kept and does not stop the rest, but an OutputError ends it: nothing more could be
+    written either. A result is a file as soon as it is there; files of the same volume, target,
+    method and settings are taken instead of working again.
 
     Args:
         cases: The data set.
@@ -192,6 +193,9 @@ class Evaluation(ABC, Generic[M, R]):
         path = self._files.path(target.case, label, method.name)
         settings = self._settings(target, method)
         result = self._files.read(path, settings)
+        names = (target.case, target.label, method.name)
+        if result is not None and (result.case, result.label, result.method) != names:
+            result = None  # another case's, whose name has the same letters, or edited by hand
         self.reused += result is not None
         if result is None:
             result = yield from self._measured(target, method)
@@ -215,7 +219,7 @@ class Evaluation(ABC, Generic[M, R]):
         """Keep what fails in the block."""
         try:
             yield
-        except Cancelled:
+        except (Cancelled, OutputError):
             raise
         except VoxelFeatError as error:
             self.failures.append(Failure(case, label, method, str(error)))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from VoxelFeatLib.errors import InputError
+from VoxelFeatLib.errors import InputError, OutputError
 
 # No process writes so long without touching its file.
 _ABANDONED_SECONDS = 3600.0
@@ -25,7 +25,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     a killed process left of earlier attempts at ``path`` is removed once it is an hour old.
 
     Raises:
-        InputError: The folder does not exist or cannot be written, or the disk is full.
+        InputError: The path has bytes that are no text.
+        OutputError: The folder does not exist or cannot be written, or the disk is full.
     """
     target = Path(path)
     try:
@@ -47,7 +48,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise _as_input_error(error, target) from error
+            raise _as_output_error(error, target) from error
         raise
     _flush_folder(target.parent)
     _remove_leftovers(target.parent, part)
@@ -81,13 +82,13 @@ def _is_abandoned(path: Path) -> bool:
     return time.time() - path.stat().st_mtime > _ABANDONED_SECONDS
 
 
-def _as_input_error(error: OSError, target: Path) -> InputError:
+def _as_output_error(error: OSError, target: Path) -> OutputError:
     reason = error.strerror or str(error)
     if not target.parent.is_dir():
-        return InputError(
+        return OutputError(
             f"Cannot write {target}: the folder {target.parent} does not exist.",
             "Create it or choose another.",
         )
-    return InputError(
+    return OutputError(
         f"Cannot write {target}: {reason}.", "An older file of that name was left as it was."
     )

@@ -39,7 +39,8 @@ class ClickResult:
         curves = (self.dice, self.hd95_mm, self.seconds)
         numbers = [*self.dice, *self.hd95_mm, *self.seconds, self.start_seconds]
         sound = len({len(curve) for curve in curves}) == 1 and len(self.dice) > 0
-        if not sound or not all(math.isfinite(number) and number >= 0 for number in numbers):
+        sound = sound and all(math.isfinite(number) and number >= 0 for number in numbers)
+        if not sound or max(self.dice) > 1:
             raise InputError(f"The result of {self.method} on {self.label} has no sound numbers.")
 
     @classmethod

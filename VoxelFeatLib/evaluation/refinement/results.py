@@ -35,7 +35,8 @@ class RefinementResult:
 
     def __post_init__(self) -> None:
         numbers = [*asdict(self.scores).values(), self.seconds]
-        if not all(math.isfinite(number) and number >= 0 for number in numbers):
+        sound = all(math.isfinite(number) and number >= 0 for number in numbers)
+        if not sound or self.dice > 1:
             raise InputError(f"The result of {self.method} on {self.label} has no sound numbers.")
 
     @property
