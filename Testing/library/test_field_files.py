@@ -221,6 +221,7 @@ WRONG_TENSORS = {
     "too short": lambda t: t.update(mean=torch.ones(11)),
     "transposed": lambda t: t.update({"network.bases.0": torch.ones(3, 5)}),
     "NaN in the weights": lambda t: t["network.grids.0.values"][3].fill_(math.nan),
+    "numbers of eight bits": lambda t: t.update(mean=t["mean"].to(torch.float8_e4m3fn)),
     "infinite scale": lambda t: t["std"][:1].fill_(math.inf),
 }
 

@@ -300,7 +300,9 @@ def _read(path: Path, *, tensors: bool) -> tuple[FieldHeader, dict[str, torch.Te
             f"{path} is damaged (its contents differ from its checksum); copy it again from where "
             "it came from, or fit it again with `voxelfeat fit`."
         )
-    if not all(torch.isfinite(tensor).all() for tensor in values.values()):
+    if not all(
+        tensor.dtype in _STORED_TYPES and torch.isfinite(tensor).all() for tensor in values.values()
+    ):
         raise _damaged(path)
     return header, values
 
