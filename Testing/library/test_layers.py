@@ -26,6 +26,7 @@ LAYERS = (
     "worker",
     "scene",
 )
+SCENE_FOLDERS = ("application", "nodes", "segments", "views", "controllers", "panel")
 TOP = ("cli", "demo", "__main__")  # import anything, are imported by nobody but each other
 # What a segment is and was asked for; only what asks the field needs torch.
 TORCH_FREE_SEGMENTING = {"segmenting"} | {
@@ -109,6 +110,22 @@ def layer_violations(modules: dict[str, Module]) -> list[str]:
     return found
 
 
+def scene_violations(modules: dict[str, Module]) -> list[str]:
+    """What a folder of the scene imports from folders below it in the architecture's table."""
+    found = []
+    for module in modules.values():
+        folder = module.name.partition(".")[2].partition(".")[0]
+        if module.layer != "scene" or folder not in SCENE_FOLDERS:
+            continue
+        below = SCENE_FOLDERS[SCENE_FOLDERS.index(folder) + 1 :]
+        found += [
+            f"{module.name} imports {imported}"
+            for imported in sorted(module.inside)
+            if imported.startswith(tuple(f"scene.{name}" for name in below))
+        ]
+    return found
+
+
 def banned_imports(modules: dict[str, Module]) -> list[str]:
     found = []
     for module in modules.values():
@@ -141,6 +158,22 @@ def a_library(tmp_path: Path) -> Path:
 
 def test_a_layer_imports_only_layers_above_it() -> None:
     assert layer_violations(modules_of(LIBRARY)) == []
+
+
+def test_a_folder_of_the_scene_imports_only_folders_above_it() -> None:
+    assert scene_violations(modules_of(LIBRARY)) == []
+
+
+def test_a_wrong_import_between_folders_of_the_scene_is_found(a_library: Path) -> None:
+    for folder in ("views", "controllers"):
+        (a_library / "scene" / folder).mkdir()
+    (a_library / "scene" / "controllers" / "a.py").write_text(
+        "from VoxelFeatLib.scene.views import b"
+    )
+    (a_library / "scene" / "views" / "b.py").write_text(
+        "def f():\n    import VoxelFeatLib.scene.controllers.a"
+    )
+    assert scene_violations(modules_of(a_library)) == ["scene.views.b imports scene.controllers.a"]
 
 
 def test_nothing_banned_is_imported() -> None:

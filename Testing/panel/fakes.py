@@ -8,7 +8,8 @@ from typing import Any
 
 from VoxelFeatLib.scene.controllers import field_status
 from VoxelFeatLib.scene.controllers.field_status import FieldStatus
-from VoxelFeatLib.scene.nodes import coarse_masks, segmentations
+from VoxelFeatLib.scene.nodes import segmentations
+from VoxelFeatLib.scene.segments import coarse_masks
 from VoxelFeatLib.scene.signal import Signal
 
 HELLO = {

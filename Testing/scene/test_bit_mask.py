@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from VoxelFeatLib.scene.controllers.mask_packer import as_message
 from VoxelFeatLib.scene.segments.bit_mask import BitMask
+from VoxelFeatLib.scene.segments.mask_packer import as_message
 from VoxelFeatLib.segmenting.extent import Extent
 from VoxelFeatLib.worker.protocol import whole_mask
 

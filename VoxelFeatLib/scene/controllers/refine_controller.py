@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from VoxelFeatLib.errors import VoxelFeatError
 from VoxelFeatLib.scene.controllers.field_status import sentence
-from VoxelFeatLib.scene.nodes import coarse_masks, segmentations
+from VoxelFeatLib.scene.nodes import segmentations
+from VoxelFeatLib.scene.segments import coarse_masks
 from VoxelFeatLib.scene.segments.segment_writer import SegmentWriter
 from VoxelFeatLib.scene.signal import Signal
 from VoxelFeatLib.scene.steps import StepQueue
@@ -18,7 +19,7 @@ from VoxelFeatLib.worker.protocol import Message, unpack_mask
 if TYPE_CHECKING:
     from VoxelFeatLib.scene.controllers.field_controller import FieldController
     from VoxelFeatLib.scene.controllers.worker_link import WorkerLink
-    from VoxelFeatLib.scene.nodes.coarse_masks import CoarseMask, CoarseSource
+    from VoxelFeatLib.scene.segments.coarse_masks import CoarseMask, CoarseSource
     from VoxelFeatLib.scene.timers import Timers
 
 

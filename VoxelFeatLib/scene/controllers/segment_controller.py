@@ -15,10 +15,10 @@ import slicer
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.imaging.aliases import FloatArray, Position
 from VoxelFeatLib.scene.controllers.field_status import sentence
-from VoxelFeatLib.scene.controllers.last_change import LastChange
 from VoxelFeatLib.scene.controllers.segment_journal import SegmentJournal
 from VoxelFeatLib.scene.controllers.segment_workbench import SegmentWorkbench
 from VoxelFeatLib.scene.nodes import segmentations, volume_nodes
+from VoxelFeatLib.scene.segments.last_change import LastChange
 from VoxelFeatLib.scene.signal import Signal
 from VoxelFeatLib.scene.views.change_flash import ChangeFlash
 from VoxelFeatLib.scene.views.segment_tools import SegmentTools
@@ -296,7 +296,7 @@ class SegmentController:
             return
         journal.amend(answer)
         new = answer.differences or answer.answered != answer.answered_before  # undo's are not
-        self.last_change = LastChange.of(answer, bench.geometry) if new else None
+        self.last_change = answer.change(bench.geometry) if new else None
         self.show_last_change()
         if not answer.voxels and result.answered.positive:
             self.message.emit(_NOTHING)

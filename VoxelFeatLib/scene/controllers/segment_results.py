@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from VoxelFeatLib.imaging.aliases import Position, Triple
-from VoxelFeatLib.scene.controllers.mask_packer import as_message
 from VoxelFeatLib.scene.segments.bit_mask import BitMask
+from VoxelFeatLib.scene.segments.mask_packer import as_message
 from VoxelFeatLib.segmenting.extent import Extent
 from VoxelFeatLib.segmenting.history import PackedMask
 from VoxelFeatLib.worker.protocol import Message

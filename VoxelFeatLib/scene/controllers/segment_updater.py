@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from VoxelFeatLib.imaging.aliases import Mask
 from VoxelFeatLib.scene.controllers.segment_results import (
     SegmentClicks,
@@ -21,16 +23,18 @@ from VoxelFeatLib.scene.controllers.segment_results import (
     new_key,
     suggested,
 )
+from VoxelFeatLib.scene.segments.last_change import LastChange
+from VoxelFeatLib.scene.segments.limits import Inside
 from VoxelFeatLib.segmenting.extent import Extent
 from VoxelFeatLib.segmenting.history import PackedMask
 from VoxelFeatLib.worker.protocol import CHUNK_VOXELS, Message, extent_to_wire, unpack_mask
 
 if TYPE_CHECKING:
+    from VoxelFeatLib.imaging.geometry import Geometry
     from VoxelFeatLib.scene.controllers.worker_link import WorkerLink
     from VoxelFeatLib.scene.steps import StepQueue
 
 Write = Callable[[str, Extent, Mask], None]
-Inside = Callable[[Extent], Mask | None]
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,12 @@ class Answer:
     answered: SegmentClicks
     seconds: float
     voxels: int
+
+    def change(self, geometry: Geometry) -> LastChange:
+        """Return what it changed on the volume's grid, for the user."""
+        voxel_ml = abs(float(np.linalg.det(geometry.ijk_to_ras[:3, :3]))) / 1000.0
+        joined_ml, left_ml = self.joined * voxel_ml, self.left * voxel_ml
+        return LastChange(self.segment_id, joined_ml, left_ml, self.differences, self.seconds)
 
 
 class SegmentUpdater:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
 from itertools import compress
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +14,13 @@ from VoxelFeatLib.scene.controllers.actions import Action
 from VoxelFeatLib.scene.controllers.segment_results import SegmentClicks, SegmentResult
 from VoxelFeatLib.scene.controllers.segment_updater import (
     Answer,
-    Inside,
     Question,
     SegmentUpdater,
 )
 from VoxelFeatLib.scene.nodes.base_masks import BaseMasks
 from VoxelFeatLib.scene.nodes.click_nodes import ClickNodes
 from VoxelFeatLib.scene.nodes.volume_nodes import geometry_of
+from VoxelFeatLib.scene.segments.limits import Limits
 from VoxelFeatLib.scene.segments.removed_segments import RemovedSegment, put_back, take_out
 from VoxelFeatLib.scene.segments.segment_writer import SegmentWriter
 from VoxelFeatLib.scene.signal import Signal
@@ -35,22 +34,6 @@ if TYPE_CHECKING:
 
 _OUTSIDE = "A click outside the volume is left out: drag it inside."
 _NOTHING = "The segment is empty: there is nothing to start from."
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a segment may become.
-
-    Attributes:
-        local: Keep only components that a positive click touches.
-        box: Where voxels may change; everywhere when None.
-        inside: Voxels of an extent that may change, where the box is not along the volume's axes;
-            None for all.
-    """
-
-    local: bool = True
-    box: Extent | None = None
-    inside: Inside = lambda _extent: None
 
 
 class SegmentWorkbench:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from VoxelFeatLib.imaging.aliases import Mask, Triple
-from VoxelFeatLib.scene.controllers.mask_packer import MaskPacker
+from VoxelFeatLib.scene.segments.mask_packer import MaskPacker
 from VoxelFeatLib.segmenting.extent import Extent
 from VoxelFeatLib.segmenting.history import PackedMask
 

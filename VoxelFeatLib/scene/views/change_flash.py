@@ -9,9 +9,9 @@ import slicer
 import vtk
 from vtk.util import numpy_support
 
-from VoxelFeatLib.scene.controllers.last_change import LastChange
 from VoxelFeatLib.scene.nodes.volume_nodes import geometry_of, vtk_matrix
 from VoxelFeatLib.scene.segments.bit_mask import BitMask
+from VoxelFeatLib.scene.segments.last_change import LastChange
 from VoxelFeatLib.segmenting.extent import Extent
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import vtk
 
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.imaging.aliases import FloatArray
-from VoxelFeatLib.scene.controllers.segment_workbench import Limits
 from VoxelFeatLib.scene.nodes.markups import take_away
 from VoxelFeatLib.scene.nodes.roi import box_of, find_roi, make_roi
+from VoxelFeatLib.scene.segments.limits import Limits
 from VoxelFeatLib.scene.signal import Signal
 from VoxelFeatLib.scene.timers import Latest, Timers
 from VoxelFeatLib.scene.views.place import Placing

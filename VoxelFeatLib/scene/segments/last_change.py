@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from VoxelFeatLib.imaging.aliases import Mask
-from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.scene.segments.bit_mask import BitMask
 from VoxelFeatLib.segmenting.extent import Extent
 from VoxelFeatLib.segmenting.history import PackedMask
-
-if TYPE_CHECKING:
-    from VoxelFeatLib.scene.controllers.segment_updater import Answer
 
 
 @dataclass(frozen=True)
@@ -35,18 +30,6 @@ class LastChange:
     removed_ml: float
     differences: tuple[PackedMask, ...]
     seconds: float
-
-    @classmethod
-    def of(cls, answer: Answer, geometry: Geometry) -> LastChange:
-        """Return the change that an answer brought, on the volume's grid."""
-        voxel_ml = abs(float(np.linalg.det(geometry.ijk_to_ras[:3, :3]))) / 1000.0
-        return cls(
-            answer.segment_id,
-            answer.joined * voxel_ml,
-            answer.left * voxel_ml,
-            answer.differences,
-            answer.seconds,
-        )
 
     @property
     def extent(self) -> Extent:

@@ -12,9 +12,9 @@ import vtk
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.imaging.aliases import FloatArray
 from VoxelFeatLib.imaging.masks import bounding_box
-from VoxelFeatLib.scene.controllers.mask_packer import MaskPacker, as_message
 from VoxelFeatLib.scene.nodes.volume_nodes import array_of, local_from_world
 from VoxelFeatLib.scene.segments.labelmaps import LABELMAP, Labels, extent_of, matrix_of, voxels_of
+from VoxelFeatLib.scene.segments.mask_packer import MaskPacker, as_message
 from VoxelFeatLib.scene.segments.voxel_changes import moved_box
 from VoxelFeatLib.segmenting.extent import Extent
 from VoxelFeatLib.worker.protocol import Message
