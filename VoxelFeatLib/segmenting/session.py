@@ -375,4 +375,4 @@ class Session:
         for name in names:
             if name not in self._segments:
                 self._results.pop(name, None)
-        return tuple(name for name in names)
+        return tuple(names)

@@ -18,9 +18,8 @@ from VoxelFeatLib.segmenting.clicks import Click
 class RandomWalker:
     """Every voxel belongs to the seed that a random walk from it most probably reaches first.
 
-    Solved with multigrid where pyamg is installed, which is faster, else with conjugate gradients.
-
-    Grey levels are those of the volume's display window.
+    Grey levels are those of the volume's display window. Solved with multigrid where pyamg is
+    installed, which is faster, else with conjugate gradients.
 
     Args:
         beta: How much a walk avoids steps in grey level.
