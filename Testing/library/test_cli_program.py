@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from rich.table import Table
 from typer.testing import CliRunner
 
 import VoxelFeatLib
@@ -214,6 +215,27 @@ def test_progress_on_a_terminal_is_a_bar(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "Fitting" in shown
     assert "100%" in shown
     assert "done in 0.0 s" in shown
+
+
+def test_brackets_in_names_are_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = Table(title="[/blue].nrrd")
+    table.add_column("name")
+    table.add_row("kidney [left][/b]")
+    console.print_table(table)
+    out = capsys.readouterr().out
+    assert "[/blue].nrrd" in out
+    assert "kidney [left][/b]" in out
+    screen = io.StringIO()
+    terminal = Console(file=screen, force_terminal=True, width=100)
+    monkeypatch.setattr(console, "messages", lambda: terminal)
+    # The last words beside the bar, told like all before them.
+    monkeypatch.setattr(console, "duration", lambda _seconds: "case [/b]")
+    with console.bar("Clicking [/a]"):
+        pass
+    assert "Clicking [/a]" in screen.getvalue()
+    assert "case [/b]" in screen.getvalue()
 
 
 # ------------------------------------------------------------------ what users type

@@ -44,8 +44,8 @@ def print_json(result: dict[str, Any]) -> None:
 
 
 def print_table(table: Table) -> None:
-    """Print a table on stdout."""
-    Console(highlight=False).print(table)
+    """Print a table on stdout; names in it are of users, and brackets in them mean nothing."""
+    Console(highlight=False, markup=False).print(table)
 
 
 def duration(seconds: float) -> str:
@@ -113,10 +113,10 @@ def bar(title: str) -> Iterator[Bar]:
         return
     progress = Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         TaskProgressColumn(),
-        TextColumn("{task.fields[detail]}"),
+        TextColumn("{task.fields[detail]}", markup=False),
         console=console,
     )
     with progress:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.markup import escape
 from rich.table import Table
 
 from VoxelFeatLib.cli.console import duration, print_json, print_table, say
@@ -80,9 +79,7 @@ def heldout_table(heldout: Mapping[str, Mapping[str, Mapping[str, float]]]) -> T
             table.add_column(f"{measure}\n{method}".replace("_", " "), justify="right")
     for level, methods in heldout.items():
         numbers = [methods[method].get(measure) for measure in _MEASURES for method in _METHODS]
-        table.add_row(
-            escape(level), *("" if value is None else f"{value:.3f}" for value in numbers)
-        )
+        table.add_row(level, *("" if value is None else f"{value:.3f}" for value in numbers))
     return table
 
 
@@ -104,9 +101,9 @@ def _suggestion_table(suggestions: Mapping[str, Sequence[Suggestion]]) -> Table:
         table.add_column(title, justify="right")
     for name, places in suggestions.items():
         for place in places:
-            table.add_row(escape(name), *(f"{mm:.1f}" for mm in place.ras), f"{place.doubt:.2f}")
+            table.add_row(name, *(f"{mm:.1f}" for mm in place.ras), f"{place.doubt:.2f}")
         if not places:
-            table.add_row(escape(name), "nowhere", "", "", "")
+            table.add_row(name, "nowhere", "", "", "")
     return table
 
 
