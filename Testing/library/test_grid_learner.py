@@ -11,11 +11,13 @@ from VoxelFeatLib.field.grid import GridNetwork
 from VoxelFeatLib.fitting import node_bags, objective
 from VoxelFeatLib.fitting.grid_learner import GridLearner
 from VoxelFeatLib.fitting.latent_space import LatentSpace
-from VoxelFeatLib.fitting.node_bags import NodeBags
+from VoxelFeatLib.fitting.node_bags import NodeBags, bends
 from VoxelFeatLib.fitting.objective import CellBatch
 from VoxelFeatLib.imaging.geometry import Geometry
 
 NO_PATCHES = torch.zeros(0, 24, 24, 3)
+# No level is held to its neighbours.
+ROUGH = (0.0, 0.0)
 
 
 def orthonormal(channels, latents, weight, generator):
@@ -62,7 +64,7 @@ def agreement_of(network, level, batch, weight):
 
 def test_the_agreement_in_latent_space_is_the_one_of_features(a_network):
     weights = some_weights()
-    learner = GridLearner(a_network, weights)
+    learner = GridLearner(a_network, weights, ROUGH)
     batches = [random_cells(6), random_cells(5)]
     expected = sum(
         agreement_of(a_network, n, batch, weights[n]).item() for n, batch in enumerate(batches)
@@ -87,7 +89,7 @@ def test_targets_too_large_for_half_precision_stay_finite():
 def test_a_step_follows_the_gradient_of_features_divided_by_usage(a_network):
     """Against torch's own gradient of the objective, and usage counted corner by corner."""
     weights, rate = some_weights(), 0.8
-    learner = GridLearner(a_network, weights)
+    learner = GridLearner(a_network, weights, ROUGH)
     batches = [random_cells(6), random_cells(5)]
     expected = []
     for level, batch in enumerate(batches):
@@ -111,7 +113,7 @@ def test_a_step_follows_the_gradient_of_features_divided_by_usage(a_network):
 
 
 def test_steps_bring_the_agreement_down_to_what_the_basis_cannot_express(a_network):
-    learner = GridLearner(a_network, some_weights())
+    learner = GridLearner(a_network, some_weights(), ROUGH)
     cells = kept(learner, random_cells(6, count=3, samples=1), 0)
     batches = [cells, CellBatch(torch.zeros(0, 1, 3), torch.zeros(0, 5))]
     for _ in range(200):
@@ -122,7 +124,7 @@ def test_steps_bring_the_agreement_down_to_what_the_basis_cannot_express(a_netwo
 
 
 def test_windows_outside_the_volume_move_nothing(a_network):
-    learner = GridLearner(a_network, some_weights())
+    learner = GridLearner(a_network, some_weights(), (0.5, 0.5))
     nothing = [CellBatch(torch.zeros(0, 4, 3), torch.zeros(0, n)) for n in (4, 5)]
     before = [grid.values.detach().clone() for grid in a_network.grids]
     assert learner.step(1.0, nothing, NO_PATCHES) == {"agreement": 0}
@@ -133,7 +135,7 @@ def some_bags():
     """Three cells of two entries on five nodes; node 4 is never used, node 1 twice by a cell."""
     rows = torch.tensor([[0, 2], [2, 3], [1, 1]])
     weights = torch.tensor([[0.5, 1.0], [2.0, 1.0], [0.25, 0.75]])
-    return NodeBags(rows, weights)
+    return NodeBags(rows, weights, (1, 1, 5))
 
 
 def test_bags_sum_their_weighted_nodes():
@@ -146,7 +148,7 @@ def test_nodes_move_by_the_damped_weighted_mean_of_their_cells_moves(device):
     bags, nodes = some_bags(), torch.ones(5, 2)
     moves = torch.tensor([[1.0, 0], [0, 1], [2, 2]])
     add = bags._add_cpu if device == "cpu" else bags._add
-    add(nodes, moves)
+    add(nodes, moves, 1.0, 0.0)
     damping = node_bags._DAMPING
     expected = torch.tensor(
         [
@@ -158,3 +160,36 @@ def test_nodes_move_by_the_damped_weighted_mean_of_their_cells_moves(device):
         ]
     )
     torch.testing.assert_close(nodes, 1 + expected)
+
+
+def test_a_bend_is_the_way_to_the_mean_of_the_six_neighbours():
+    nodes = torch.zeros(27, 1)
+    nodes[13] = 6  # in the middle of 3 x 3 x 3
+    found = bends(nodes, torch.arange(27), (3, 3, 3)).view(3, 3, 3)
+    expected = torch.zeros(3, 3, 3)
+    expected[1, 1] = expected[:, 1, 1] = expected[1, :, 1] = 1
+    expected[1, 1] = torch.tensor([1.0, -6, 1])
+    assert torch.equal(found, expected)
+
+
+def test_at_the_faces_of_a_grid_nodes_stand_for_missing_neighbours():
+    nodes = torch.arange(24.0)[:, None].square()
+    level = bends(torch.ones(24, 1), torch.arange(24), (2, 3, 4))
+    assert torch.equal(level, torch.zeros(24, 1))
+    # Node 0: neighbours 1, 4 and 12, and itself three times.
+    assert bends(nodes, torch.tensor([[0]]), (2, 3, 4)).item() == pytest.approx((1 + 16 + 144) / 6)
+
+
+@pytest.mark.parametrize("device", ["cpu", "elsewhere"])
+def test_smooth_nodes_also_move_towards_their_neighbours(device):
+    bags = some_bags()
+    nodes = torch.tensor([[0.0], [6], [0], [0], [5]])
+    before = nodes.clone()
+    add = bags._add_cpu if device == "cpu" else bags._add
+    rate, smoothness, damping = 0.5, 2.0, node_bags._DAMPING
+    add(nodes, torch.zeros(3, 1), rate, smoothness)
+    usage = torch.tensor([[0.5], [1], [3], [1], [0]])
+    bend = bends(before, torch.arange(5), (1, 1, 5))
+    expected = before + rate * smoothness * usage * bend / (usage * (1 + smoothness) + damping)
+    torch.testing.assert_close(nodes, expected)
+    assert nodes[4] == 5  # no cell used it

@@ -23,6 +23,7 @@ from VoxelFeatLib.fitting.memory import check_memory, fit_memory
 from VoxelFeatLib.fitting.network_learner import NetworkLearner
 from VoxelFeatLib.fitting.networks import network_for
 from VoxelFeatLib.fitting.preparation import Preparation
+from VoxelFeatLib.fitting.presets import of_level
 from VoxelFeatLib.fitting.progress import FitProgress, Pace
 from VoxelFeatLib.fitting.training import Trainer
 
@@ -240,7 +241,9 @@ class Fitter:
 
 def _learner(network: FieldNetwork, weights: tuple[torch.Tensor, ...], preset: Preset) -> Learner:
     if isinstance(network, GridNetwork):
-        return GridLearner(network, weights)
+        levels = range(len(network.levels))
+        smoothness = tuple(of_level(preset.grid.smoothness, level) for level in levels)
+        return GridLearner(network, weights, smoothness)
     return NetworkLearner(network, weights, preset.objective)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from VoxelFeatLib.field.grid import GridNetwork
 from VoxelFeatLib.field.nfnet import NFNetwork
+from VoxelFeatLib.fitting.presets import of_level
 from VoxelFeatLib.imaging.views import axis_frame, slicing_axes
 
 if TYPE_CHECKING:
@@ -33,10 +34,9 @@ def _grid(settings: GridSettings, geometry: Geometry, backbone: Backbone) -> Gri
     side = max(frame.shape) * frame.pitch
     spacings, latents = [], []
     for number, level in enumerate(backbone.levels):
-        share = settings.spacing[min(number, len(settings.spacing) - 1)]
+        share = of_level(settings.spacing, number)
         spacings.append(share * side / level.cells(backbone.input_size))
-        most = settings.latents[min(number, len(settings.latents) - 1)]
-        latents.append(min(level.channels, most))
+        latents.append(min(level.channels, of_level(settings.latents, number)))
     # Coarsen evenly until the values fit; the count is a step function of the factor.
     factor = 1.0
     while _values(geometry, spacings, latents, factor) > settings.most_values:

@@ -6,10 +6,17 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, TypeVar
 
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.fitting.objective import ObjectiveWeights
+
+_Setting = TypeVar("_Setting")
+
+
+def of_level(settings: tuple[_Setting, ...], level: int) -> _Setting:
+    """Return the setting of a level, finest first; levels beyond the last one share it."""
+    return settings[min(level, len(settings) - 1)]
 
 
 @dataclass(frozen=True)
@@ -18,13 +25,16 @@ class GridSettings:
 
     Attributes:
         spacing: Distance of nodes in cells, from the finest level to the coarsest.
-        latents: Most latent channels a level, likewise; a backbone's further levels take the last.
+        latents: Most latent channels a level, likewise.
+        smoothness: How much nodes are held to the mean of their neighbours, beside the views,
+            likewise.
         most_values: Upper bound on all nodes' values together; spacings grow evenly to respect it.
         slices: Most orthogonal slices per axis for the warm start.
     """
 
     spacing: tuple[float, ...] = (0.5, 0.44, 0.4)
     latents: tuple[int, ...] = (10, 20, 64)
+    smoothness: tuple[float, ...] = (0.0, 0.0, 0.5)
     most_values: int = 120_000_000
     slices: int = 128
 
