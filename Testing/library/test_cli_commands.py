@@ -174,15 +174,15 @@ def test_segment_starts_from_a_mask_on_other_voxels(
         (("-p", "in.csv", "-o", "o.png"), "Name the output o.png with one of the endings"),
         (("-p", "in.csv", "-o", "none/o.nrrd"), "The folder none does not exist"),
         (("-p", "out.csv", "-o", "o.nrrd"), "Say whether out.csv is in RAS or LPS"),
-        (("-p", "in.csv", "--box", "1,2", "-o", "o.nrrd"), "'1,2' is no box"),
+        (("-p", "in.csv", "--box", "1,2", "-o", "o.nrrd"), "“1,2” is no box"),
         (("-p", "in.csv", "--box", "90,90,90,95,95,95", "-o", "o.nrrd"), "no voxel of the volume"),
         (("-p", "in.csv", "--also", "o=in.csv", "-o", "o.nrrd"), "Two segments are named"),
         (("-p", "in.csv", "--device", "warp", "-o", "o.nrrd"), "The device “warp” cannot be used"),
         (("-p", "far.csv", "-o", "o.nrrd"), "lies outside the volume"),
-        (("-p", "in.csv", "-n", "in.csv", "-o", "o.nrrd"), 'segment "o" and a negative one'),
+        (("-p", "in.csv", "-n", "in.csv", "-o", "o.nrrd"), "segment “o” and a negative one"),
         (
             ("-p", "in.csv", "--also", "k=in.csv", "-o", "o.nrrd"),
-            'positive click of segment "k" and of segment "o"',
+            "positive click of segment “k” and of segment “o”",
         ),
         (("-p", "in.csv", "--seed", str(2**64), "-o", "o.nrrd"), "Invalid value for '--seed'"),
     ],
@@ -241,8 +241,8 @@ def test_refine_only_what_is_asked(run: Run, a_folder: Path, a_geometry: Geometr
         assert run("refine", *FIELD, *mask, "--only", name).exit_code == 0
         assert list(read_labelmap(a_folder / "r.seg.nrrd").names.values()) == ["Label 1"]
     for wrong, sentence in (
-        (("--only", "liver"), "m.nrrd has no segment 'liver'; it has Label 1, Label 2."),
-        (("--mode", "magic"), "There is no mode 'magic'; choose prior or paper."),
+        (("--only", "liver"), "m.nrrd has no segment “liver”; it has Label 1, Label 2."),
+        (("--mode", "magic"), "There is no mode “magic”; choose prior or paper."),
     ):
         result = run("refine", *FIELD, *mask, *wrong)
         assert result.exit_code == 2

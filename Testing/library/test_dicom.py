@@ -220,10 +220,10 @@ def test_several_series_are_listed_and_named(a_dicom_folder):
     for name in ("7", "lung", SERIES + ".7"):
         assert read_volume(a_dicom_folder, series=name).name == "Lung"
     assert read_volume(a_dicom_folder, series=SERIES).name == "Abdomen"
-    with pytest.raises(InputError, match=r"No series in .* is called 'bone': 3 'Abdomen'"):
+    with pytest.raises(InputError, match=r"No series in .* is called “bone”: 3 “Abdomen”"):
         read_volume(a_dicom_folder, series="bone")
     write_slice(a_dicom_folder, 0, name="x", SeriesInstanceUID=SERIES + ".8", SeriesNumber=7)
-    with pytest.raises(InputError, match=r"2 series in .* are called '7'"):
+    with pytest.raises(InputError, match=r"2 series in .* are called “7”"):
         read_volume(a_dicom_folder, series="7")
 
 

@@ -277,7 +277,7 @@ def test_methods_by_name():
     found = methods_named(["threshold", "voxelfeat"], lambda: ours)
     assert [method.name for method in found] == ["threshold", "scripted"]
     for wrong, sentence in (
-        (["magic"], 'no method "magic"'),
+        (["magic"], "no method “magic”"),
         ([], "no method nothing"),
         (["threshold", "threshold"], "once"),
     ):

@@ -228,7 +228,7 @@ def test_a_click_outside_is_named(a_session):
     with pytest.raises(InputError) as error:
         a_session.set_segment("organ", [positive(IN_LEFT), Click((-0.6, 4, 3), True, "tip")])
     assert error.value.message == (
-        'Click 2 ("tip") of segment "organ" lies outside the volume, at (-0.6, 4.0, 3.0) mm (RAS).'
+        "Click 2 (“tip”) of segment “organ” lies outside the volume, at (-0.6, 4.0, 3.0) mm (RAS)."
     )
     assert "R -0.5 to 15.5, A -0.5 to 9.5, S -0.5 to 7.5 mm" in error.value.hint
     assert a_session.segment("organ").clicks == ()

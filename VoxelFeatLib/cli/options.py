@@ -104,7 +104,7 @@ def position(text: str) -> Position:
     Raises:
         InputError: It is not three finite numbers.
     """
-    r, a, s = _numbers(text, 3, f"'{text}' is no position: write R,A,S in millimetres.")
+    r, a, s = _numbers(text, 3, f"“{text}” is no position: write R,A,S in millimetres.")
     return (r, a, s)
 
 
@@ -114,7 +114,7 @@ def corners(text: str) -> tuple[Position, Position]:
     Raises:
         InputError: It is not six finite numbers.
     """
-    numbers = _numbers(text, 6, f"'{text}' is no box: write two corners, R,A,S,R,A,S, in mm.")
+    numbers = _numbers(text, 6, f"“{text}” is no box: write two corners, R,A,S,R,A,S, in mm.")
     r0, a0, s0, r1, a1, s1 = numbers
     return (r0, a0, s0), (r1, a1, s1)
 
@@ -127,7 +127,7 @@ def named_file(text: str) -> tuple[str, Path]:
     """
     name, _, file = text.partition("=")
     if not name.strip() or not file.strip():
-        raise InputError(f"'{text}' names no segment: write NAME=FILE.")
+        raise InputError(f"“{text}” names no segment: write NAME=FILE.")
     return name.strip(), Path(file.strip())
 
 
@@ -145,7 +145,7 @@ def coordinate_system(text: str | None) -> Literal["RAS", "LPS"] | None:
         case "LPS":
             return "LPS"
         case _:
-            raise InputError(f"'{text}' is no coordinate system: write RAS or LPS.")
+            raise InputError(f"“{text}” is no coordinate system: write RAS or LPS.")
 
 
 def _numbers(text: str, count: int, sentence: str) -> list[float]:

@@ -101,7 +101,7 @@ def _mode(text: str) -> Literal["prior", "paper"]:
         case "paper":
             return "paper"
         case _:
-            raise InputError(f"There is no mode '{text}'; choose prior or paper.")
+            raise InputError(f"There is no mode “{text}”; choose prior or paper.")
 
 
 def _only(segments: list[SegmentMask], names: list[str], path: Path) -> list[SegmentMask]:
@@ -110,5 +110,5 @@ def _only(segments: list[SegmentMask], names: list[str], path: Path) -> list[Seg
     names = [f"Label {name}" if name.isdecimal() and name not in known else name for name in names]
     for name in names:
         if name not in known:
-            raise InputError(f"{path} has no segment '{name}'; it has {', '.join(known)}.")
+            raise InputError(f"{path} has no segment “{name}”; it has {', '.join(known)}.")
     return [segment for segment in segments if not names or segment.name in names]

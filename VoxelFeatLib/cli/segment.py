@@ -133,6 +133,6 @@ def _asked(
     asked = {name: own} if own or not also else {}
     for other, file in map(options.named_file, also):
         if other in asked:
-            raise InputError(f"Two segments are named '{other}'; give each its own name.")
+            raise InputError(f"Two segments are named “{other}”; give each its own name.")
         asked[other] = read_clicks(positive=[file], system=system)
     return asked

@@ -41,7 +41,7 @@ def case_named(name: str) -> Case:
     """
     cases = _cases()
     if name not in cases:
-        raise InputError(f"There is no demo of size '{name}'; choose {' or '.join(cases)}.")
+        raise InputError(f"There is no demo of size “{name}”; choose {' or '.join(cases)}.")
     return cases[name]
 
 

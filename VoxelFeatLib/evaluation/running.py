@@ -39,7 +39,7 @@ def check_names(names: Sequence[str], known: Collection[str]) -> None:
     """
     unknown = [name for name in names if name not in known]
     if unknown or not names:
-        word = f'"{unknown[0]}"' if unknown else "nothing"
+        word = f"“{unknown[0]}”" if unknown else "nothing"
         raise InputError(f"There is no method {word}; choose of: {', '.join(known)}.")
     if len(set(names)) < len(names):
         raise InputError("Name every method once.")

@@ -147,16 +147,16 @@ def _choose(folder: Path, groups: dict[str, list[_Header]], series: str | None) 
         return found[0]
     listed = "; ".join(
         f"{headers[0][1].get('SeriesNumber', '-')} "
-        f"'{headers[0][1].get('SeriesDescription', '')}' "
+        f"“{headers[0][1].get('SeriesDescription', '')}” "
         f"({len(headers)} {'slice' if len(headers) == 1 else 'slices'}, {uid})"
         for uid, headers in groups.items()
     )
     if series is None:
         problem = f"{folder} contains {len(groups)} series"
     elif found:
-        problem = f"{len(found)} series in {folder} are called '{series}'"
+        problem = f"{len(found)} series in {folder} are called “{series}”"
     else:
-        problem = f"No series in {folder} is called '{series}'"
+        problem = f"No series in {folder} is called “{series}”"
     raise InputError(
         f"{problem}: {listed}.", "Name one by its number, description or SeriesInstanceUID."
     )

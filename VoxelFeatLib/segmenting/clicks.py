@@ -154,7 +154,7 @@ def _sign(label: str, path: Path) -> bool:
     match = _SIGN.match(label.replace("−", "-"))
     if match is None:
         raise InputError(
-            f"Start the label of point '{label}' in {path} with + or - to say whether it is a "
+            f"Start the label of point “{label}” in {path} with + or - to say whether it is a "
             "positive or a negative click."
         )
     return match[1] == "+" or match[2] is not None

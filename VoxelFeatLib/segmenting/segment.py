@@ -77,9 +77,9 @@ def check_clicks(clicks: Sequence[Click], geometry: Geometry, segment: str) -> N
     """
     for number, click in enumerate(clicks, start=1):
         if not np.isfinite(click.ras).all() or not geometry.contains(click.ras):
-            name = f'Click {number} ("{click.label}")' if click.label else f"Click {number}"
+            name = f"Click {number} (“{click.label}”)" if click.label else f"Click {number}"
             raise InputError(
-                f'{name} of segment "{segment}" lies outside the volume, at '
+                f"{name} of segment “{segment}” lies outside the volume, at "
                 f"{_listed(click.ras)} mm (RAS).",
                 f"{geometry.bounds_text()} Check whether the positions are RAS or LPS.",
             )
@@ -100,14 +100,14 @@ def check_consistent(clicks: Mapping[str, Sequence[Click]], geometry: Geometry) 
                 voxel = tuple(geometry.voxels_of(click.ras)[0].tolist())
                 owner = inside.setdefault(voxel, name) if positive else inside.get(voxel)
                 if positive and owner != name:
-                    also = f'and of segment "{owner}"'
+                    also = f"and of segment “{owner}”"
                 elif not positive and owner == name:
                     also = "and a negative one"
                 else:
                     continue
                 raise InputError(
                     f"The voxel at {_listed(click.ras)} mm (RAS) has a positive click of segment "
-                    f'"{name}" {also}.',
+                    f"“{name}” {also}.",
                     "Remove one of the two clicks.",
                 )
 

@@ -70,7 +70,7 @@ class Session:
             InputError: There is none of that name.
         """
         if name not in self._segments:
-            raise InputError(f'There is no segment named "{name}".')
+            raise InputError(f"There is no segment named “{name}”.")
         return self._segments[name]
 
     def mask(self, name: str) -> Mask:
@@ -112,7 +112,7 @@ class Session:
             InputError: The name is empty or taken.
         """
         if name in self._segments:
-            raise InputError(f'A segment needs a new name, and "{name}" is not.')
+            raise InputError(f"A segment needs a new name, and “{name}” is not.")
         self._do(name, Segment(name, color or new_color(self.segments)))
         return self.segment(name)
 
@@ -311,7 +311,7 @@ class Session:
     def _click(self, name: str, number: int) -> Click:
         clicks = self.segment(name).clicks
         if not 0 <= number < len(clicks):
-            raise InputError(f'Segment "{name}" has {len(clicks)} clicks; there is no {number}.')
+            raise InputError(f"Segment “{name}” has {len(clicks)} clicks; there is no {number}.")
         return clicks[number]
 
     def _supersede(self) -> None:
