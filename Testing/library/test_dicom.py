@@ -216,7 +216,7 @@ def test_several_series_are_listed_and_named(a_dicom_folder):
     with pytest.raises(InputError, match="2 series") as caught:
         read_volume(a_dicom_folder)
     assert f"3 “Abdomen” (4 slices, {SERIES})" in caught.value.message
-    assert f"7 'Lung' (1 slice, {SERIES}.7)" in caught.value.message
+    assert f"7 “Lung” (1 slice, {SERIES}.7)" in caught.value.message
     for name in ("7", "lung", SERIES + ".7"):
         assert read_volume(a_dicom_folder, series=name).name == "Lung"
     assert read_volume(a_dicom_folder, series=SERIES).name == "Abdomen"

@@ -66,7 +66,7 @@ def test_a_removed_segment_comes_back_with_its_result(a_session):
     a_session.add_click("organ", positive(IN_LEFT))
     updated(a_session)
     a_session.remove_segment("organ")
-    with pytest.raises(InputError, match='no segment named "organ"'):
+    with pytest.raises(InputError, match="no segment named “organ”"):
         a_session.mask("organ")
     assert a_session.undo() == ("organ",)
     np.testing.assert_array_equal(a_session.mask("organ"), mask_of(LEFT))
