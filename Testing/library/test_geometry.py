@@ -20,6 +20,7 @@ def test_axes_spacing_and_origin_by_hand():
     np.testing.assert_array_equal(geometry.to_ras([1, 2, 3]), [9.5, 14, 36])
     np.testing.assert_array_equal(geometry.centre_ras, [8.75, 17, 36])
     assert geometry.radius == 7.5  # 5 voxels of 3 mm, half
+    assert geometry.voxel_ml == pytest.approx(0.003)
 
 
 def test_lps_becomes_ras():
@@ -55,6 +56,7 @@ def test_sheared_axes_are_kept():
     matrix[0, 2] = 0.5
     geometry = Geometry((3, 3, 3), matrix)
     assert geometry.shear == pytest.approx(0.5 / np.hypot(1, 0.5))
+    assert geometry.voxel_ml == pytest.approx(0.001)  # not that of its edges, which are longer
     assert geometry.matches(Geometry.from_lps((3, 3, 3), *geometry.to_lps()), tolerance=1e-12)
 
 

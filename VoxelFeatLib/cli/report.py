@@ -24,11 +24,10 @@ def describe(
 ) -> dict[str, Any]:
     """Describe a segment for `print_segments`: name, size, seconds it took, and more numbers."""
     voxels = int(np.count_nonzero(segment.mask))
-    size = voxels * float(np.prod(geometry.spacing)) / 1000
     return {
         "name": segment.name,
         "voxels": voxels,
-        "ml": round(size, 3),
+        "ml": round(voxels * geometry.voxel_ml, 3),
         "seconds": round(seconds, 3),
         **{key: round(value, 4) for key, value in more.items()},
     }

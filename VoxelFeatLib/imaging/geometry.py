@@ -104,6 +104,11 @@ class Geometry:
         """(3,) distance between voxel centres along i, j, k in mm."""
         return np.asarray(np.linalg.norm(self.ijk_to_ras[:3, :3], axis=0), dtype=np.float64)
 
+    @property
+    def voxel_ml(self) -> float:
+        """What one voxel holds, millilitres; of sheared axes, too."""
+        return abs(float(np.linalg.det(self.ijk_to_ras[:3, :3]))) / 1000
+
     @cached_property
     def directions(self) -> FloatArray:
         """(3, 3) unit vectors of the i, j, k axes in RAS, as columns."""

@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from VoxelFeatLib.imaging.aliases import Mask
 from VoxelFeatLib.scene.controllers.segment_results import (
     SegmentClicks,
@@ -86,8 +84,7 @@ class Answer:
 
     def change(self, geometry: Geometry) -> LastChange:
         """Return what it changed on the volume's grid, for the user."""
-        voxel_ml = abs(float(np.linalg.det(geometry.ijk_to_ras[:3, :3]))) / 1000.0
-        joined_ml, left_ml = self.joined * voxel_ml, self.left * voxel_ml
+        joined_ml, left_ml = self.joined * geometry.voxel_ml, self.left * geometry.voxel_ml
         return LastChange(self.segment_id, joined_ml, left_ml, self.differences, self.seconds)
 
 

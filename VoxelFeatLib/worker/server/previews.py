@@ -80,7 +80,7 @@ def differences(
     Yields:
         Boxes of at most CHUNK_VOXELS voxels, or None after a piece of work without one.
     """
-    for slab in _slabs(new.shape):
+    for slab in Extent.of((0, 0, 0), new.shape).pieces(CHUNK_VOXELS):
         change.count(old[slab.slices], new[slab.slices], slab.start_kji)
         now = old[slab.slices]
         overlaps = [(extent.clipped(slab), extent, part) for extent, part in shown.items()]
@@ -93,20 +93,6 @@ def differences(
             differs |= now != new[slab.slices]
         box = bounding_box(differs)
         yield None if box is None else _moved(box, slab.start_kji)
-
-
-def pieces(extent: Extent) -> Iterator[Extent]:
-    """Cut an extent into slabs of at most CHUNK_VOXELS voxels (or single rows of a slice)."""
-    rows = max(1, CHUNK_VOXELS // max(1, extent.shape[2]))
-    planes = max(1, rows // max(1, extent.shape[1]))
-    (k0, j0, i0), (k1, j1, i1) = extent.start_kji, extent.stop_kji
-    for k in range(k0, k1, planes):
-        for j in range(j0, j1, rows):
-            yield Extent((k, j, i0), (min(k + planes, k1), min(j + rows, j1), i1))
-
-
-def _slabs(shape: tuple[int, ...]) -> Iterator[Extent]:
-    return pieces(Extent.of((0, 0, 0), shape))
 
 
 def _moved(box: tuple[slice, slice, slice], start_kji: tuple[int, int, int]) -> Extent:

@@ -9,13 +9,17 @@ from typing import Literal
 import numpy as np
 
 from VoxelFeatLib.imaging.aliases import Mask
-from VoxelFeatLib.imaging.geometry import Geometry
 from VoxelFeatLib.imaging.masks import bounding_box
 from VoxelFeatLib.segmenting.extent import Extent, check_box
 from VoxelFeatLib.segmenting.refinement import RefineProgress, refine_steps
-from VoxelFeatLib.worker.protocol import BadMessageError, mask_place, pack_mask, whole_mask
+from VoxelFeatLib.worker.protocol import (
+    CHUNK_VOXELS,
+    BadMessageError,
+    mask_place,
+    pack_mask,
+    whole_mask,
+)
 from VoxelFeatLib.worker.server.failures import with_less
-from VoxelFeatLib.worker.server.previews import pieces
 from VoxelFeatLib.worker.server.requests import Reporter, Request, Steps
 from VoxelFeatLib.worker.server.workspace import Workspace
 
@@ -55,8 +59,8 @@ def refine(workspace: Workspace, request: Request) -> Steps:
     return {
         "trust": done.trust,
         "voxels": voxels,
-        "coarse_ml": int(np.count_nonzero(coarse)) * _voxel_ml(geometry),
-        "refined_ml": voxels * _voxel_ml(volume.geometry),
+        "coarse_ml": int(np.count_nonzero(coarse)) * geometry.voxel_ml,
+        "refined_ml": voxels * volume.geometry.voxel_ml,
         "seconds": time.perf_counter() - began,
     }
 
@@ -67,7 +71,7 @@ def _chunks(request: Request, mask: Mask) -> Generator[None, None, None]:
         return
     extent = Extent.of([part.start for part in box], [part.stop for part in box])
     shape = Extent.of((0, 0, 0), mask.shape).stop_kji
-    for piece in pieces(extent):
+    for piece in extent.pieces(CHUNK_VOXELS):
         part = mask[piece.slices]
         if part.any():
             wire = pack_mask(part, piece, shape)
@@ -89,7 +93,3 @@ def _cut(mask: Mask, box: Extent) -> Mask:
     result = np.zeros_like(mask)
     result[box.slices] = mask[box.slices]
     return result
-
-
-def _voxel_ml(geometry: Geometry) -> float:
-    return abs(float(np.linalg.det(geometry.ijk_to_ras[:3, :3]))) / 1000
