@@ -77,12 +77,6 @@ def no_error_in_an_observer(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def a_vtk_matrix() -> Callable[[np.ndarray], vtk.vtkMatrix4x4]:
-    """Make a vtkMatrix4x4 of a (4, 4) array."""
-    return _vtk_matrix
-
-
-@pytest.fixture
 def a_new_scene() -> Iterator[Callable[[], slicer.vtkMRMLScene]]:
     """Make scenes with what Slicer's own has: application, markups, segmentations, sequences."""
     made = []
