@@ -47,9 +47,9 @@ def test_without_locality_all_alike_is_selected(a_session):
 def test_switching_locality_predicts_anew(a_session):
     a_session.add_click("organ", positive(IN_LEFT))
     updated(a_session)
-    a_session.set_locality("organ", local=False)
+    a_session.set_locality("organ", locality=False)
     np.testing.assert_array_equal(updated(a_session), mask_of(LEFT, RIGHT))
-    a_session.set_locality("organ", local=True)
+    a_session.set_locality("organ", locality=True)
     np.testing.assert_array_equal(updated(a_session), mask_of(LEFT))
 
 

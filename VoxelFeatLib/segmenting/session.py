@@ -205,9 +205,9 @@ class Session:
         base = None if mask is None else packed_base(mask, self.volume.geometry)
         self._do(name, replace(self.segment(name), base=base))
 
-    def set_locality(self, name: str, *, local: bool) -> None:
+    def set_locality(self, name: str, *, locality: bool) -> None:
         """Switch locality: keep only components that a positive click touches."""
-        self._do(name, replace(self.segment(name), local=local))
+        self._do(name, replace(self.segment(name), local=locality))
 
     def clear(self, name: str) -> None:
         """Take all clicks, the box and the existing mask away."""
