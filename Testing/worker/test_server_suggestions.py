@@ -7,7 +7,7 @@ from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.segmenting.extent import Extent
 from VoxelFeatLib.segmenting.segment import Wish
 from VoxelFeatLib.segmenting.suggestion import Suggestion
-from VoxelFeatLib.segmenting.updating import Result
+from VoxelFeatLib.segmenting.updating import Known, Result
 from VoxelFeatLib.worker import protocol
 from VoxelFeatLib.worker.server.masks import MaskStore
 
@@ -36,9 +36,9 @@ def test_a_result_that_is_asked_for_again_has_the_same_suggestions(
 def test_they_are_kept_with_a_mask_that_is_packed() -> None:
     found = (Suggestion((1.0, 2.0, 3.0), 0.4), Suggestion((4.0, 5.0, 6.0), 0.2))
     masks = MaskStore()
-    masks.put_result("1", Result(ball(CENTRES[0]), Wish(((1.0, 2.0, 3.0),)), (), found))
+    masks.put_result("1", Result(ball(CENTRES[0]), Known(Wish(((1.0, 2.0, 3.0),)), (), found)))
     masks.drop_arrays()
-    assert masks.result("1").suggestions == found
+    assert masks.result("1").known.suggestions == found
 
 
 def test_a_mask_of_the_clients_own_has_none(an_open_server: InProcess, a_scan: Volume) -> None:

@@ -83,4 +83,5 @@ def _finished(
     yield Chunk.pause(1.0)
     if stopped():
         return None
-    return replace(result, suggestions=suggest(potential, result.mask, task.wish))
+    suggestions = suggest(potential, result.mask, task.wish)
+    return replace(result, known=replace(result.known, suggestions=suggestions))

@@ -9,12 +9,8 @@ import numpy as np
 from VoxelFeatLib.imaging.aliases import Mask
 from VoxelFeatLib.segmenting.extent import Extent
 from VoxelFeatLib.segmenting.history import PackedMask
-from VoxelFeatLib.segmenting.segment import Segment, Wish
-from VoxelFeatLib.segmenting.suggestion import Suggestion
-from VoxelFeatLib.segmenting.updating import Result
-
-# Of a result, all but its mask.
-_Known = tuple[Wish | None, tuple[Extent, ...], tuple[Suggestion, ...]]
+from VoxelFeatLib.segmenting.segment import Segment
+from VoxelFeatLib.segmenting.updating import Known, Result
 
 
 @dataclass(frozen=True)
@@ -39,20 +35,20 @@ class ResultChange:
     Attributes:
         name: Of the segment.
         difference: The voxels that are not as before.
-        before: The result's wish, predicted extents and suggestions before.
-        after: The same after.
+        before: What was known of the mask before.
+        after: What is known of it now.
     """
 
     name: str
     difference: PackedMask
-    before: _Known
-    after: _Known
+    before: Known
+    after: Known
 
     @classmethod
     def between(cls, name: str, old: Result, new: Result) -> ResultChange:
         """Compare two results of one segment."""
         difference = PackedMask.of(old.mask ^ new.mask)
-        return cls(name, difference, _known(old), _known(new))
+        return cls(name, difference, old.known, new.known)
 
     def summary(self, mask: Mask) -> Change:
         """Count what changed, given the (K, J, I) mask after it."""
@@ -62,10 +58,6 @@ class ResultChange:
         changed = self.difference.mask()[extent.slices]
         added = int(np.count_nonzero(mask[extent.slices] & changed))
         return Change(extent, added, int(np.count_nonzero(changed)) - added)
-
-
-def _known(result: Result) -> _Known:
-    return result.wish, result.predicted, result.suggestions
 
 
 @dataclass

@@ -86,7 +86,7 @@ class Session:
         """
         self.segment(name)
         result = self._result(name)
-        return result.suggestions if result.wish == self._wish(name) else ()
+        return result.known.suggestions if result.wish == self._wish(name) else ()
 
     def last_change(self, name: str) -> Change:
         """Return what the last update, undo or redo changed in one segment."""
@@ -369,7 +369,7 @@ class Session:
         for change in reversed(entry.changes) if back else entry.changes:
             mask = self._result(change.name).mask.copy()
             change.difference.toggle(mask)
-            self._results[change.name] = Result(mask, *(change.before if back else change.after))
+            self._results[change.name] = Result(mask, change.before if back else change.after)
             self._changes[change.name] = change.summary(mask)
             names[change.name] = None
         for name in names:

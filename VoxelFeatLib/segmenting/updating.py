@@ -18,24 +18,40 @@ from VoxelFeatLib.segmenting.segment import Wish
 from VoxelFeatLib.segmenting.suggestion import Suggestion
 
 
+@dataclass(frozen=True)
+class Known:
+    """What is known of a segment's mask.
+
+    Attributes:
+        wish: What the mask answers; None before the first update, and where nobody can tell.
+        predicted: Extents in which the mask comes from a prediction or an existing mask.
+        suggestions: Where a click would tell most, the most doubtful place first.
+    """
+
+    wish: Wish | None = None
+    predicted: tuple[Extent, ...] = ()
+    suggestions: tuple[Suggestion, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class Result:
     """A segment's mask and what it answers; never changed in place.
 
     Attributes:
         mask: (K, J, I), read-only.
-        wish: What the mask answers; None before the first update.
-        predicted: Extents in which the mask comes from a prediction or an existing mask.
-        suggestions: Where a click would tell most, the most doubtful place first.
+        known: What is known of it.
     """
 
     mask: Mask
-    wish: Wish | None = None
-    predicted: tuple[Extent, ...] = ()
-    suggestions: tuple[Suggestion, ...] = ()
+    known: Known = Known()
 
     def __post_init__(self) -> None:
         self.mask.flags.writeable = False
+
+    @property
+    def wish(self) -> Wish | None:
+        """What the mask answers; as in `Known`."""
+        return self.known.wish
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +64,7 @@ class Correction:
 
     Attributes:
         so_far: (K, J, I) the segment before.
-        predicted: As in Result.
+        predicted: As in Known.
         wish: What is asked for.
         region: Where voxels may change.
         positive_kji: (N, 3) voxels of the touches that add.
@@ -80,7 +96,7 @@ class Correction:
         everywhere = before.base != wish.base or old.wish is None or not wish.teaches
         anew = everywhere or fresh or before.local != wish.local
         region = wish.box or whole
-        so_far, predicted, base = old.mask, old.predicted, None
+        so_far, predicted, base = old.mask, old.known.predicted, None
         if wish.base is not None:
             base = wish.base.mask()
         if anew:
@@ -121,11 +137,11 @@ class Correction:
             # Components may be joined outside the region, but only what is inside may change.
             kept = keep_touched(corrected, self.keepers_kji, anchor=self.base)
             corrected = self._replaced(kept[self.region.slices])
-        return Result(corrected, self.wish, _joined(self.predicted, self.region))
+        return Result(corrected, Known(self.wish, _joined(self.predicted, self.region)))
 
     def unpredicted(self) -> Result:
         """Return what the segment starts from."""
-        return Result(self.so_far, self.wish, self.predicted)
+        return Result(self.so_far, Known(self.wish, self.predicted))
 
     def _replaced(self, inside: Mask) -> Mask:
         """The segment before, but for the region; the very array where that is all."""

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.imaging.aliases import Triple
-from VoxelFeatLib.segmenting.extent import Extent
 from VoxelFeatLib.segmenting.history import PackedMask
-from VoxelFeatLib.segmenting.segment import Wish
-from VoxelFeatLib.segmenting.suggestion import Suggestion
-from VoxelFeatLib.segmenting.updating import Result
+from VoxelFeatLib.segmenting.updating import Known, Result
 from VoxelFeatLib.worker import protocol
 from VoxelFeatLib.worker.server.failures import Refused
 
@@ -25,19 +22,15 @@ _ENTRY = 1 << 10
 
 @dataclass(frozen=True)
 class Kept:
-    """A mask and, where this worker made it, what it answers.
+    """A mask and, where this worker made it, what is known of it.
 
     Attributes:
         packed: The mask.
-        wish: What it answers; None for a mask that the client sent.
-        predicted: Extents in which it comes from a prediction.
-        suggestions: Where a click would tell most.
+        known: Nothing for a mask that the client sent.
     """
 
     packed: PackedMask
-    wish: Wish | None = None
-    predicted: tuple[Extent, ...] = ()
-    suggestions: tuple[Suggestion, ...] = ()
+    known: Known = field(default_factory=Known)
 
 
 class MaskStore:
@@ -71,8 +64,7 @@ class MaskStore:
 
     def put_result(self, key: str, result: Result) -> None:
         """Remember a result, packed and as it is."""
-        packed = PackedMask.of(result.mask)
-        self.put(key, Kept(packed, result.wish, result.predicted, result.suggestions))
+        self.put(key, Kept(PackedMask.of(result.mask), result.known))
         self._hold(key, result)
 
     def check(self, keys: Iterable[str]) -> None:
@@ -96,7 +88,7 @@ class MaskStore:
         kept = self.get(key)
         result = self._results.get(key)
         if result is None:
-            result = Result(kept.packed.mask(), kept.wish, kept.predicted, kept.suggestions)
+            result = Result(kept.packed.mask(), kept.known)
         self._hold(key, result)
         return result
 

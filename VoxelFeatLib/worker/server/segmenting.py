@@ -15,7 +15,7 @@ from VoxelFeatLib.segmenting.answering import answer
 from VoxelFeatLib.segmenting.clicks import Click
 from VoxelFeatLib.segmenting.extent import Chunk, Extent, check_box
 from VoxelFeatLib.segmenting.segment import Wish, check_clicks
-from VoxelFeatLib.segmenting.updating import Correction, Result
+from VoxelFeatLib.segmenting.updating import Correction, Known, Result
 from VoxelFeatLib.worker.protocol import (
     BadMessageError,
     Message,
@@ -162,7 +162,7 @@ def segment(workspace: Workspace, request: Request) -> Steps:
             "removed": change.removed,
         },
         "voxels": int(np.count_nonzero(new.mask)),
-        "suggestions": [{"ras": list(at.ras), "doubt": at.doubt} for at in new.suggestions],
+        "suggestions": [{"ras": list(at.ras), "doubt": at.doubt} for at in new.known.suggestions],
         "seconds": time.perf_counter() - began,
     }
 
@@ -230,7 +230,7 @@ def _old(workspace: Workspace, asked: Asked, wish: Wish) -> Result:
         # Sent by the client: taken to be a full answer to these clicks, made as this one is.
         whole = Extent.whole(workspace.need_volume().geometry.shape_kji)
         before = Wish(positive, negative, wish.box, wish.base, wish.local)
-        return Result(kept.mask, before, (whole,))
+        return Result(kept.mask, Known(before, (whole,)))
     return kept
 
 
