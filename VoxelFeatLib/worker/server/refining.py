@@ -75,7 +75,7 @@ def _chunks(request: Request, mask: Mask) -> Generator[None, None, None]:
         part = mask[piece.slices]
         if part.any():
             wire = pack_mask(part, piece, shape)
-            request.event("chunk", mask=wire, preview=False, sure=True)
+            request.event("chunk", mask=wire, preview=False)
         yield
 
 

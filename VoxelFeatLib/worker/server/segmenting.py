@@ -236,4 +236,4 @@ def _old(workspace: Workspace, asked: Asked, wish: Wish) -> Result:
 
 def _send(request: Request, extent: Extent, mask: Mask, shape: Triple, *, preview: bool) -> None:
     wire = pack_mask(mask, extent, shape)
-    request.event("chunk", mask=wire, preview=preview, sure=not preview)
+    request.event("chunk", mask=wire, preview=preview)
