@@ -11,7 +11,7 @@ from library.click_results import whole_run
 from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.evaluation.clicks.methods.growcut import GrowFromSeeds
 from VoxelFeatLib.evaluation.clicks.methods.randomwalker import RandomWalker
-from VoxelFeatLib.evaluation.clicks.methods.registry import methods_named
+from VoxelFeatLib.evaluation.clicks.methods.registry import methods_named, usual_methods
 from VoxelFeatLib.evaluation.clicks.methods.seeds import seed_labels
 from VoxelFeatLib.evaluation.clicks.methods.threshold import ThresholdRegion
 from VoxelFeatLib.evaluation.clicks.methods.voxelfeat import VoxelFeat
@@ -263,6 +263,17 @@ def test_without_slicer_core_grow_from_seeds_says_so(monkeypatch):
     with pytest.raises(InputError, match="needs the package slicer-core"):
         GrowFromSeeds()
     assert methods_named(["threshold"], Scripted)[0].name == "threshold"
+    made, left_out = usual_methods(Scripted)
+    assert [method.name for method in made] == ["scripted", "randomwalker", "threshold"]
+    assert [sentence.split(":")[0] for sentence in left_out] == ["growcut"]
+
+
+def test_a_field_that_cannot_be_read_is_not_just_left_out():
+    def ours():
+        raise InputError("The field cannot be read.")
+
+    with pytest.raises(InputError, match="cannot be read"):
+        usual_methods(ours)
 
 
 def test_grow_from_seeds_refuses_what_the_filter_refuses():

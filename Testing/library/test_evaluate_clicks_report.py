@@ -65,7 +65,9 @@ def test_lines_are_means_over_targets():
 
 def test_the_tables_say_what_was_measured():
     found = lines([result(dice=(0.5, 0.9)), result(label="a|b", dice=(0.7, 0.8))], 2)
-    text = markdown(found, Habits(2, negative=True), [Failure("c", "liver", "a", "Broken.")])
+    failure = Failure("c", "liver", "a", "Broken.")
+    text = markdown(found, Habits(2, negative=True), [failure], ["No b."])
+    assert "## What was left out\n\n- No b." in text
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert rows[0] == (
         "| method | targets | Dice 1 | Dice 2 | HD95 1 | HD95 2 | NoC@85 | NoC@90 | s a click | "

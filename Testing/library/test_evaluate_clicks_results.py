@@ -307,6 +307,13 @@ def test_the_command_measures_and_goes_on(a_data_set, tmp_path):
     assert "threshold" in again.stdout
 
 
+def test_the_table_is_whole_in_80_columns(a_data_set, tmp_path):
+    done = run_command(a_data_set, "--methods", "threshold", "--labels", "1", "-o", tmp_path / "o")
+    assert done.exit_code == 0
+    assert "NoC@90" in done.stdout
+    assert "…" not in done.stdout
+
+
 def test_the_command_tells_what_failed(a_data_set, tmp_path):
     (a_data_set / "b.nii.gz").write_bytes(b"nothing")
     base = (a_data_set, "--methods", "threshold", "--clicks", "1", "-o", tmp_path / "out")
@@ -351,6 +358,7 @@ def test_ctrl_c_is_no_loss(a_data_set, tmp_path, monkeypatch):
         (("nowhere", "-o", "out"), "no folder"),
         (("phantom", "--methods", "magic", "-o", "out"), "no method"),
         (("phantom", "-o", "file"), "is a file"),
+        (("phantom", "--preset", "magic", "-o", "out"), "Error: There is no preset"),
         (("phantom", "--field", "missing.voxelfeat", "-o", "out"), "missing.voxelfeat"),
     ],
 )

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from VoxelFeatLib.evaluation.clicks.evaluation import ClickEvaluation
     from VoxelFeatLib.evaluation.clicks.summary import Line
 
-_METHODS = "voxelfeat,growcut,randomwalker,threshold"
-
 
 def clicks(
     data: evaluating.Data,
@@ -28,9 +26,11 @@ def clicks(
     methods: Annotated[
         str,
         typer.Option(
-            metavar="A,B,...", help="Of voxelfeat, growcut, growcut-whole, randomwalker, threshold."
+            metavar="A,B,...",
+            help="Of voxelfeat, growcut, growcut-whole, randomwalker, threshold; if left out, all "
+            "that are installed but growcut-whole.",
         ),
-    ] = _METHODS,
+    ] = "",
     most: Annotated[
         int, typer.Option("--clicks", min=1, max=1000, help="Most clicks for a target.")
     ] = 20,
@@ -82,21 +82,26 @@ def clicks(
 
     # torch loads only now, after everything that can be wrong in the arguments
     from VoxelFeatLib.evaluation.clicks.evaluation import ClickEvaluation
-    from VoxelFeatLib.evaluation.clicks.methods.registry import OURS, methods_named
+    from VoxelFeatLib.evaluation.clicks.methods.registry import OURS, methods_named, usual_methods
     from VoxelFeatLib.evaluation.clicks.methods.suggested import SuggestedVoxelFeat
     from VoxelFeatLib.evaluation.clicks.methods.voxelfeat import VoxelFeat
 
     names = evaluating.words_of(methods)
-    if (OURS in names or suggest) and not field:
+    if (not names or OURS in names or suggest) and not field:
         need(backbone, mirror)
     watch = evaluating.Watch("Clicking")
     choice = evaluating.choice(backbone, device, encoding, input_size)
     fields = evaluating.field_store(output, choice, preset, seed, field, watch)
-    compared = methods_named(names, lambda: VoxelFeat(fields, fields.settings, seed=seed))
+
+    def ours() -> VoxelFeat:
+        return VoxelFeat(fields, fields.settings, seed=seed)
+
+    compared, left_out = (methods_named(names, ours), []) if names else usual_methods(ours)
     if suggest:
         compared.append(SuggestedVoxelFeat(fields, fields.settings, seed=seed))
     wanted = evaluating.words_of(labels)
     run = ClickEvaluation(cases, wanted, compared, habits, output / "results")
+    run.left_out += left_out
     watch.run(run)
     _report(output, run, as_json=as_json)
 
@@ -120,6 +125,7 @@ def _print(lines: Sequence[Line], most: int) -> None:
 
     shown = shown_clicks(most)
     table = Table(
+        padding=(0, 1 if len(shown) < 4 else 0),  # all of it in a terminal of 80 columns
         title="Dice after so many clicks, mean of all targets",
         caption="NoC: clicks needed for a Dice of .85 and .90 (targets that never reached it)",
     )

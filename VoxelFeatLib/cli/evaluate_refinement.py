@@ -30,8 +30,12 @@ def refinement(
     labels: evaluating.Labels = "",
     methods: Annotated[
         str,
-        typer.Option(metavar="A,B,...", help="What to compare; what lacks weights is left out."),
-    ] = _METHODS,
+        typer.Option(
+            metavar="A,B,...",
+            help=f"Of {_METHODS.replace(',', ', ')}; all if left out. What lacks weights is not "
+            "measured.",
+        ),
+    ] = "",
     factor: Annotated[
         float | None,
         typer.Option(metavar="N", help="Coarse voxels are so many voxels wide; 4 if left out."),
@@ -73,7 +77,7 @@ def refinement(
     from VoxelFeatLib.evaluation.refinement.evaluation import RefinementEvaluation
     from VoxelFeatLib.evaluation.refinement.methods.registry import PROBES, MethodMaker
 
-    names = evaluating.words_of(methods)
+    names = evaluating.words_of(methods or _METHODS)
     watch = evaluating.Watch("Refining")
     choice = evaluating.choice(backbone, device, encoding, input_size)
     fields = evaluating.field_store(output, choice, preset, seed, field, watch)

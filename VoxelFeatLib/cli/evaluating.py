@@ -142,11 +142,17 @@ def field_store(
     given: list[Path] | None,
     watch: Watch,
 ) -> FieldStore:
-    """Keep fields in a folder of the output; `auto` is the device's preset."""
+    """Keep fields in a folder of the output; `auto` is the device's preset.
+
+    Raises:
+        InputError: There is no such preset.
+    """
     from VoxelFeatLib.evaluation.fields import FieldStore
     from VoxelFeatLib.fitting.default_preset import default_preset
+    from VoxelFeatLib.fitting.presets import preset_named
 
     name = default_preset(backbone.device) if preset == "auto" else preset
+    preset_named(name)  # else each volume would fail by it
     folder = output / "fields"
     return FieldStore(folder, backbone, name, seed, tuple(given or ()), watch.tell)
 

@@ -42,11 +42,14 @@ def markdown_table(
     return "\n".join(_table_lines(names, numbers, rows))
 
 
-def markdown_failures(failures: Sequence[Failure]) -> list[str]:
-    """Return the paragraphs that say what failed; none when nothing did."""
-    if not failures:
-        return []
-    return ["## What failed", "\n".join(f"- {failure}" for failure in failures)]
+def markdown_unmeasured(left_out: Sequence[str], failures: Sequence[Failure]) -> list[str]:
+    """Return the paragraphs that say what was left out, and what failed; none when nothing was."""
+    sections = {"## What was left out": left_out, "## What failed": failures}
+    parts: list[str] = []
+    for title, sentences in sections.items():
+        if sentences:
+            parts += [title, "\n".join(f"- {sentence}" for sentence in sentences)]
+    return parts
 
 
 def _table_lines(

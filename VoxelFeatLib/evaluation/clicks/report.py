@@ -15,8 +15,8 @@ from VoxelFeatLib.evaluation.clicks.user import Habits
 from VoxelFeatLib.evaluation.grouping import ALL
 from VoxelFeatLib.evaluation.running import Failure
 from VoxelFeatLib.evaluation.writing import (
-    markdown_failures,
     markdown_table,
+    markdown_unmeasured,
     write_json,
     write_rows,
     write_text,
@@ -45,15 +45,22 @@ def write_report(folder: Path, evaluation: ClickEvaluation) -> list[Line]:
         **evaluation.protocol(),
         "methods": {method.name: method.settings for method in evaluation.methods},
         "lines": [line.as_json() for line in found],
+        "left_out": evaluation.left_out,
         "failures": [asdict(failure) for failure in evaluation.failures],
     }
     write_json(folder / "summary.json", summary)
-    write_text(folder / "summary.md", markdown(found, evaluation.habits, evaluation.failures))
+    text = markdown(found, evaluation.habits, evaluation.failures, evaluation.left_out)
+    write_text(folder / "summary.md", text)
     draw_curves(folder / "curves.png", found)
     return found
 
 
-def markdown(found: Sequence[Line], habits: Habits, failures: Sequence[Failure] = ()) -> str:
+def markdown(
+    found: Sequence[Line],
+    habits: Habits,
+    failures: Sequence[Failure] = (),
+    left_out: Sequence[str] = (),
+) -> str:
     """Return the tables, all labels together and each on its own, as Markdown."""
     shown = shown_clicks(habits.clicks)
     parts = [
@@ -63,7 +70,7 @@ def markdown(found: Sequence[Line], habits: Habits, failures: Sequence[Failure] 
         "## By label",
         _table([line for line in found if line.label != ALL], shown, by_label=True),
     ]
-    return "\n\n".join([*parts, *markdown_failures(failures)]) + "\n"
+    return "\n\n".join([*parts, *markdown_unmeasured(left_out, failures)]) + "\n"
 
 
 def shown_clicks(clicks: int) -> list[int]:

@@ -15,8 +15,8 @@ from VoxelFeatLib.evaluation.refinement.results import RefinementResult
 from VoxelFeatLib.evaluation.refinement.summary import Line, lines
 from VoxelFeatLib.evaluation.refinement.titles import PAPER_TITLES, titles_of
 from VoxelFeatLib.evaluation.writing import (
-    markdown_failures,
     markdown_table,
+    markdown_unmeasured,
     write_json,
     write_rows,
     write_text,
@@ -97,9 +97,8 @@ def markdown(
     for metric in METRICS:
         parts += [f"## {metric.title}", _table(found, metric, titles)]
     parts += ["## Seconds, median", _seconds(found, titles)]
-    if evaluation.left_out:
-        parts += ["## What was left out", "\n".join(f"- {text}" for text in evaluation.left_out)]
-    return "\n\n".join([*parts, *markdown_failures(evaluation.failures)]) + "\n"
+    parts += markdown_unmeasured(evaluation.left_out, evaluation.failures)
+    return "\n\n".join(parts) + "\n"
 
 
 def _protocol(evaluation: RefinementEvaluation, features: str, titles: Mapping[str, str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
+from VoxelFeatLib.errors import InputError
 from VoxelFeatLib.evaluation.clicks.methods.growcut import GrowFromSeeds
 from VoxelFeatLib.evaluation.clicks.methods.randomwalker import RandomWalker
 from VoxelFeatLib.evaluation.clicks.methods.threshold import ThresholdRegion
@@ -23,6 +24,25 @@ BASELINES: Mapping[str, Callable[[], ClickMethod]] = MappingProxyType(
         "threshold": ThresholdRegion,
     }
 )
+
+# Those of them that are compared unless a user names some.
+_USUAL = ("growcut", "randomwalker", "threshold")
+
+
+def usual_methods(ours: Callable[[], ClickMethod]) -> tuple[list[ClickMethod], list[str]]:
+    """Make the methods that are compared where none are named.
+
+    Returns:
+        Ours, made by the given function, and those whose packages are installed; and a sentence
+        about each of the others.
+    """
+    made, left_out = [ours()], []
+    for name in _USUAL:
+        try:
+            made.append(BASELINES[name]())
+        except InputError as error:
+            left_out.append(f"{name}: {error}")
+    return made, left_out
 
 
 def methods_named(names: Sequence[str], ours: Callable[[], ClickMethod]) -> list[ClickMethod]:
