@@ -230,6 +230,7 @@ def test_refine_a_mask_on_coarser_voxels(
     (report,) = json.loads(result.stdout)["segments"]
     assert report["name"] == "Label 3"
     assert report["voxels"] == np.count_nonzero(refined.labels)
+    assert ("field_weight" in report) == (mode == "prior")
 
 
 def test_refine_only_what_is_asked(run: Run, a_folder: Path, a_geometry: Geometry) -> None:
@@ -343,6 +344,17 @@ def test_info_of_a_field_and_of_its_volume_agree(run: Run) -> None:
     assert volume["modality"] == "CT"
     assert volume["range"] == [-900.0, 20.0]
     assert "spacing ijk mm" in run("info", "ct.nrrd").stdout
+
+
+def test_info_shows_positions_and_grey_values_as_they_are(run: Run, a_folder: Path) -> None:
+    matrix = np.diag([0.781, 0.781, 2.5, 1.0])
+    matrix[:3, 3] = (-177.956, 11.319, 1094.3)
+    voxels = np.full((4, 5, 6), -1024, dtype=np.int16)
+    voxels[0] = 1207
+    write_volume(a_folder / "v.nrrd", Volume(voxels, Geometry(voxels.shape, matrix)))
+    shown = run("info", "v.nrrd").stdout
+    for words in ("0.781, 0, 0, -177.956", "0, 0, 2.5, 1094.3", "-1024, 1207"):
+        assert words in shown
 
 
 def test_info_of_bad_files(run: Run, a_folder: Path) -> None:

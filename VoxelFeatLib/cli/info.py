@@ -162,6 +162,8 @@ def _flat(nested: Mapping[str, Any], above: str = "") -> dict[str, Any]:
 
 
 def _words(value: Any) -> str:
+    if isinstance(value, float) and 1 <= abs(value) < 1_000_000:
+        return f"{value:.3f}".rstrip("0").rstrip(".")  # micrometres, where it is a position
     if isinstance(value, float) or (isinstance(value, int) and 1_000_000 <= value < 10**18):
         return f"{value:.3g}"
     if isinstance(value, list):

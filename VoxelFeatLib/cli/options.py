@@ -35,7 +35,10 @@ SegmentationOutput = Annotated[
 ]
 Series = Annotated[
     str | None,
-    typer.Option(metavar="UID", help="Which series to read, where the DICOM folder has several."),
+    typer.Option(
+        metavar="SERIES",
+        help="Which series to read where the DICOM folder has several: number, description or UID.",
+    ),
 ]
 Fill = Annotated[
     float | None,
@@ -46,7 +49,10 @@ Device = Annotated[
     typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, mps, or auto: a GPU where there is one."),
 ]
 Seed = Annotated[
-    int, typer.Option(min=0, max=2**63 - 1, help="Same input, seed and device: same result.")
+    int,
+    typer.Option(
+        metavar="N", min=0, max=2**31 - 1, help="Same input, seed and device: same result."
+    ),
 ]
 InputSize = Annotated[
     int | None,

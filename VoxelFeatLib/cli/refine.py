@@ -89,7 +89,8 @@ def refine(
             raise AssertionError
         made.append(replace(segment, mask=step.mask))
         seconds = time.perf_counter() - began
-        rows.append(describe(made[-1], image.geometry, seconds, field_weight=step.trust))
+        weight = {"field_weight": step.trust} if chosen == "prior" else {}  # paper knows no prior
+        rows.append(describe(made[-1], image.geometry, seconds, **weight))
     write_masks(output, made, image.geometry)
     print_segments(output, rows, as_json=as_json)
 

@@ -26,17 +26,29 @@ def segment(
     output: options.SegmentationOutput,
     positive: Annotated[
         Files | None,
-        typer.Option("--positive", "-p", help="Points inside: .mrk.json or .csv; may be repeated."),
+        typer.Option(
+            "--positive",
+            "-p",
+            metavar="PATH",
+            help="Points inside: .mrk.json or .csv; may be repeated.",
+        ),
     ] = None,
     negative: Annotated[
-        Files | None, typer.Option("--negative", "-n", help="Points outside; may be repeated.")
+        Files | None,
+        typer.Option("--negative", "-n", metavar="PATH", help="Points outside; may be repeated."),
     ] = None,
     clicks: Annotated[
         Files | None,
-        typer.Option("--clicks", "-c", help="Points whose labels start with + or -."),
+        typer.Option(
+            "--clicks",
+            "-c",
+            metavar="PATH",
+            help="Points inside, with labels that start with +, and outside, with -.",
+        ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="The segment's name; the output's name if left out.")
+        str | None,
+        typer.Option(metavar="NAME", help="The segment's name; the output's name if left out."),
     ] = None,
     also: Annotated[
         list[str] | None,
@@ -58,7 +70,8 @@ def segment(
         ),
     ] = None,
     start_from: Annotated[
-        Path | None, typer.Option(help="Existing mask of the segment to start from.")
+        Path | None,
+        typer.Option(metavar="PATH", help="Existing mask of the segment to start from."),
     ] = None,
     everywhere: Annotated[
         bool,

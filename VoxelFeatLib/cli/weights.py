@@ -59,7 +59,7 @@ def backbones(as_json: options.Json = False) -> None:
         ]
         print_json({"backbones": listed, "encodings": list(ENCODINGS)})
         return
-    table = Table("backbone", "can be used", "")
+    table = Table("backbone", "can be used", "why not")
     for name, (available, reason) in found.items():
         table.add_row(name, "yes" if available else "no", reason)
     print_table(table)

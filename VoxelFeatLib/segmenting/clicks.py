@@ -278,12 +278,11 @@ def _columns(
             return axes, of_header
     if not set("xyz") <= set(header):
         raise InputError(
-            f"{path} needs a header line with the columns r, a, s or l, p, s (or x, y, z), and "
-            "label."
+            f"{path} needs a header line with the columns r, a, s or l, p, s (or x, y, z)."
         )
     if system is None:
         raise InputError(
-            f"Say whether {path} is in RAS or LPS: name its columns r, a, s or l, p, s, or use the "
-            "option for it."
+            f"Say whether {path} is in RAS or LPS: name its columns r, a, s or l, p, s, or give "
+            "--coordinates."
         )
     return "xyz", system
