@@ -174,6 +174,21 @@ def test_an_older_worker_suggests_nothing(a_person, a_suggestion, an_oracle, a_p
     assert (a_suggestion.known, a_suggestion.count) == (False, 0)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [5, [{}], [{"ras": None}], [{"ras": [1.0, 2.0]}], [{"ras": "abc"}], [{"ras": [np.nan] * 3}]],
+)
+def test_what_cannot_be_understood_is_no_suggestion_and_the_mask_is_kept(
+    said, a_person, a_suggestion, an_oracle, a_phantom, monkeypatch
+):
+    monkeypatch.setattr(an_oracle, "told", lambda message: {**message, "suggestions": said})
+    a_person.controller.add_segment("liver")
+    a_person.click(deepest(label_of(a_phantom, "liver")))
+    assert a_person.mask().any()
+    a_suggestion.next()
+    assert (a_suggestion.known, a_suggestion.number) == (False, 0)
+
+
 def test_places_are_in_the_volumes_own_space(
     a_person, a_suggestion, a_phantom, a_scene, a_slice_node
 ):

@@ -11,6 +11,8 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from VoxelFeatLib.imaging.aliases import Position, Triple
 from VoxelFeatLib.scene.segments.bit_mask import BitMask
 from VoxelFeatLib.scene.segments.mask_packer import as_message
@@ -115,9 +117,17 @@ def new_key() -> str:
 
 
 def suggested(reply: Message) -> Positions | None:
-    """Return the places that a reply suggests; None from a worker that is too old to tell any."""
-    places = reply.get("suggestions")
-    return None if places is None else tuple((r, a, s) for r, a, s in (p["ras"] for p in places))
+    """Return the places that a reply suggests.
+
+    None from a worker that is too old to tell any, or tells what cannot be understood: the mask
+    that it has sent is as good as ever.
+    """
+    try:
+        places = [[float(number) for number in place["ras"]] for place in reply["suggestions"]]
+        found = tuple((r, a, s) for r, a, s in places)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    return found if np.isfinite(found).all() else None
 
 
 def message_segments(
