@@ -181,7 +181,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             replace(
                 _FAST,
                 name="draft",
-                summary="For a first look, and for tests: as fast, with a quarter of the views.",
+                summary="For a first look, and for tests: like fast, with a quarter of the views.",
                 views=48,
                 pool=48,
                 steps=200,
@@ -191,7 +191,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             replace(
                 _BALANCED,
                 name="small-gpu",
-                summary="For a GPU of 6 GB: as balanced, with a smaller pool and coarser grids.",
+                summary="For a GPU of 6 GB: like balanced, with a smaller pool and coarser grids.",
                 pool=128,
                 batch=2,
                 grid=replace(_BALANCED.grid, most_values=100_000_000),
