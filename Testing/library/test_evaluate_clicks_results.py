@@ -227,6 +227,13 @@ def test_a_label_that_no_case_has_is_told(a_data_set, tmp_path):
     assert run.failures == [Failure("", "spleen", "", sentence)]
 
 
+def test_no_label_is_taken_for_the_mean_of_all(a_data_set, tmp_path):
+    run = evaluation(a_data_set, tmp_path / "r", Recorded(), wanted=["1=all"])
+    list(run)
+    assert run.results == []
+    assert "named “all”" in run.failures[0].sentence
+
+
 # ---------------------------------------------------------------------------- fields
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import VoxelFeatLib
 from VoxelFeatLib.errors import Cancelled, InputError, OutputError, VoxelFeatError
 from VoxelFeatLib.evaluation.datasets import Case, Label, OpenCase, chosen
+from VoxelFeatLib.evaluation.grouping import ALL
 from VoxelFeatLib.evaluation.results import MethodResult, ResultFiles
 from VoxelFeatLib.imaging.aliases import Mask
 from VoxelFeatLib.imaging.volume import Volume
@@ -170,6 +171,11 @@ class Evaluation(ABC, Generic[M, R]):
         if not case.labels:
             raise InputError("No voxel of this case has a label; check its label file.")
         labels = chosen(case.labels, self.wanted)
+        if any(label.name == ALL for label in labels):
+            raise InputError(
+                f"A label is named “{ALL}”, as is the mean of all labels in the tables.",
+                "Name it otherwise; one that has a number with --labels, such as 5=whole.",
+            )
         if not self.methods:  # all left out: what is missing is not the label
             found.update(labels)
         # By method first: what a method keeps of the volume serves all targets.
