@@ -124,6 +124,21 @@ def test_where_memory_is_short_pieces_are_smaller_and_nodes_fewer(a_case, a_wish
     assert asked == [prediction._NODES_OF_BOX // 4]
 
 
+def test_what_the_segment_was_stays_where_nothing_says_otherwise(a_case, a_wish):
+    """A few voxels more where it was so far, and fewer where it was not; never against a click."""
+    first = mask_of(a_case, a_wish)
+    half = np.indices(SHAPE)[2] < SHAPE[2] // 2
+    second = mask_of(a_case, a_wish, so_far=half)
+    assert (first & half <= second & half).all()
+    assert (second & ~half <= first & ~half).all()
+    assert (second != first).any()
+    assert (second != half).any()
+    volume, _ = a_case
+    for places, label in ((a_wish.positive, True), (a_wish.negative, False)):
+        (voxel,) = volume.geometry.voxels_of(places)
+        assert mask_of(a_case, a_wish, so_far=np.full(SHAPE, not label))[tuple(voxel)] == label
+
+
 def test_graphs_of_the_whole_volume_are_made_once_whatever_the_field(a_case, monkeypatch):
     volume, field = a_case
     inference = VolumeInference(field, volume)

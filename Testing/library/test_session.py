@@ -26,7 +26,9 @@ from VoxelFeatLib.imaging.volume import Volume
 from VoxelFeatLib.segmenting.changes import Change
 from VoxelFeatLib.segmenting.clicks import Click
 from VoxelFeatLib.segmenting.extent import Extent
+from VoxelFeatLib.segmenting.segment import Wish
 from VoxelFeatLib.segmenting.session import Session
+from VoxelFeatLib.segmenting.updating import Correction, Known, Result
 
 # ---------------------------------------------------------------------------- what clicks do
 
@@ -263,3 +265,21 @@ def test_other_bad_input(a_session, a_field_of):
 def test_results_cannot_be_written_to(a_session):
     with pytest.raises(ValueError, match="read-only"):
         a_session.mask("organ")[0, 0, 0] = True
+
+
+def test_a_segment_goes_on_from_what_was_predicted_and_is_not_empty(a_session):
+    """Only then does what it was so far say something about the next answer."""
+    geometry, half = a_session.volume.geometry, Extent((0, 0, 0), (8, 10, 8))
+    wish = Wish(((3.0, 4.0, 3.0),))
+    mask = mask_of(LEFT)
+
+    def goes_on(mask, predicted):
+        old = Result(mask.copy(), Known(wish, predicted))
+        return Correction.of(old, wish, geometry, fresh=False).goes_on
+
+    whole = Extent.whole(geometry.shape_kji)
+    assert goes_on(mask, (whole,))
+    assert not goes_on(mask, (half,))
+    assert not goes_on(np.zeros_like(mask), (whole,))
+    old = Result(mask, Known(wish, (whole,)))
+    assert not Correction.of(old, wish, geometry, fresh=True).goes_on

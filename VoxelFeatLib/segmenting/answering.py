@@ -48,6 +48,7 @@ def answer(
         task.wish,
         evidence.fit(task.wish),
         inference,
+        so_far=task.so_far if task.goes_on else None,
         visible=visible,
         box=task.region,
         cancelled=stopped,

@@ -2,8 +2,9 @@
 
 The probe says what looks like the clicks, anywhere. The random walker makes the answer local: from
 the clicks it reaches what is joined to them by nodes that look alike, and stops at edges; where
-nothing is near it takes the probe's word. It is solved on coarse graphs of the whole volume, then
-on a finer one of the box around the segment.
+nothing is near it takes the probe's word. What the segment was so far counts a little, too, so that
+a click changes little far away. It is solved on coarse graphs of the whole volume, then on a finer
+one of the box around the segment.
 """
 
 from __future__ import annotations
@@ -22,7 +23,12 @@ from VoxelFeatLib.segmenting.components import touched_components
 from VoxelFeatLib.segmenting.extent import Chunk, Extent
 from VoxelFeatLib.segmenting.graph import Graph, graph_of, nodes_of
 from VoxelFeatLib.segmenting.potential import Potential
-from VoxelFeatLib.segmenting.seeding import lift_of, node_coordinates, potentials_for
+from VoxelFeatLib.segmenting.seeding import (
+    lift_of,
+    node_coordinates,
+    potentials_for,
+    so_far_logits,
+)
 from VoxelFeatLib.segmenting.walker import solve
 
 if TYPE_CHECKING:
@@ -46,6 +52,7 @@ def predict(
     head: AffineHead,
     inference: VolumeInference,
     *,
+    so_far: Mask | None = None,
     visible: Sequence[Extent] = (),
     box: Extent | None = None,
     cancelled: Callable[[], bool] = lambda: False,
@@ -59,6 +66,7 @@ def predict(
         wish: The clicks, and the existing mask where there is one.
         head: The probe fitted to them.
         inference: Of the field; evaluates the probe.
+        so_far: (K, J, I) the segment before, where it is known what it was.
         visible: What the user looks at; the parts inside the box come first, in this order.
         box: Nothing is said outside of it. None: the whole volume.
         cancelled: Asked between pieces of work; True ends the iterator, without a final chunk.
@@ -71,7 +79,7 @@ def predict(
         return None
     pieces = list(box.pieces(_VOXELS_AT_ONCE // inference.frugality))
     shown = [part for part in (extent.clipped(box) for extent in visible) if part.size]
-    walk = _Walk(wish, head, inference)
+    walk = _Walk(wish, head, inference, so_far)
     chunks = _chunks(walk, shown, pieces)
     while not cancelled():
         chunk = next(chunks, None)
@@ -98,8 +106,12 @@ def _chunks(
 class _Walk:
     """The random walker on one graph after the other, coarse to fine."""
 
-    def __init__(self, wish: Wish, head: AffineHead, inference: VolumeInference) -> None:
+    def __init__(
+        self, wish: Wish, head: AffineHead, inference: VolumeInference, so_far: Mask | None
+    ) -> None:
         self._wish = wish
+        # A probe of many samples, those of an existing mask, is taken at its word.
+        self._so_far = so_far if wish.base is None else None
         self._head = head
         self._inference = inference
         self._geometry = inference.volume.geometry
@@ -163,7 +175,10 @@ class _Walk:
         start = None if coarse is None else _on(coarse, graph.lattice)
         faces = start if extent != self._inference.whole else None
         yield
-        asked = potentials_for(self._wish, graph, logits + self._lift, self._geometry, faces)
+        logits = logits + self._lift
+        if self._so_far is not None:
+            logits = logits + so_far_logits(self._so_far, graph, self._geometry)
+        asked = potentials_for(self._wish, graph, logits, self._geometry, faces)
         values = yield from solve(graph, asked, start)
         return Potential(volume, graph, extent, np.asarray(values.cpu().numpy()))
 

@@ -13,7 +13,7 @@ from VoxelFeatLib.segmenting.graph import Graph
 from VoxelFeatLib.segmenting.walker import NodePriors
 
 if TYPE_CHECKING:
-    from VoxelFeatLib.imaging.aliases import FloatArray
+    from VoxelFeatLib.imaging.aliases import FloatArray, Mask
     from VoxelFeatLib.imaging.geometry import Geometry
     from VoxelFeatLib.segmenting.segment import Wish
 
@@ -27,6 +27,8 @@ _STRENGTH = 0.01
 # the whole volume as negatives: its logits are raised by `_LIFT` over the number of clicks.
 _TEMPERATURE = 3.0
 _LIFT = 1.0
+# What the segment was so far is worth this much of a logit, at nodes up to a unit wide.
+_SO_FAR = 0.75
 # Around a click what looks alike belongs with it, in a ball of so many units, up to this contrast.
 _BALL = 3.0
 _ALIKE = 0.1
@@ -57,6 +59,25 @@ def lift_of(wish: Wish, volume_logits: Array, click_logits: Array) -> float:
     return min(_LIFT / max(1, clicks - 1), max(0.0, -usual / 2))
 
 
+def so_far_logits(so_far: Mask, graph: Graph, geometry: Geometry) -> Array:
+    """Return what the segment so far adds to the logits of a graph's nodes: (nk, nj, ni).
+
+    A new click changes the probe everywhere; this keeps what it says little about as it is. Wide
+    nodes, which the prior holds the more, get the less of it.
+
+    Args:
+        so_far: (K, J, I).
+        graph: The nodes.
+        geometry: The volume's.
+    """
+    nearest = []
+    for axis, size in enumerate(so_far.shape):
+        index = graph.lattice.axis(2 - axis, torch.device("cpu")).round().long().numpy()
+        nearest.append(np.clip(index, 0, size - 1))
+    worth = np.float32(_SO_FAR / max(1.0, _width(graph, geometry)))
+    return np.where(so_far[np.ix_(*nearest)], worth, -worth)
+
+
 def potentials_for(
     wish: Wish, graph: Graph, logits: Array, geometry: Geometry, start: torch.Tensor | None = None
 ) -> NodePriors:
@@ -79,8 +100,8 @@ def potentials_for(
     if start is not None:
         faces = torch.from_numpy(_inner_faces(graph, geometry)).to(device) & ~fixed
         prior, fixed = torch.where(faces, start, prior), fixed | faces
-    width = float(np.prod(graph.spacing_kji) ** (1 / 3)) / (_UNIT * geometry.radius)
-    return NodePriors(prior, torch.full_like(prior, _STRENGTH * width**2), fixed)
+    strength = _STRENGTH * _width(graph, geometry) ** 2
+    return NodePriors(prior, torch.full_like(prior, strength), fixed)
 
 
 def seeds_of(wish: Wish, graph: Graph, geometry: Geometry) -> npt.NDArray[np.int8]:
@@ -106,6 +127,11 @@ def seeds_of(wish: Wish, graph: Graph, geometry: Geometry) -> npt.NDArray[np.int
                 _plant_balls(seeds, nearest, graph, places[some], label, reach)
         _plant_points(seeds, nearest, graph, places, nodes, label)
     return seeds
+
+
+def _width(graph: Graph, geometry: Geometry) -> float:
+    """How wide a node's cell is, in units."""
+    return float(np.prod(graph.spacing_kji) ** (1 / 3)) / (_UNIT * geometry.radius)
 
 
 def ball_radius(geometry: Geometry) -> float:

@@ -118,6 +118,11 @@ class Correction:
             everywhere,
         )
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether all that may change was predicted before, and something is there."""
+        return _covered(self.region, self.predicted) and bool(self.so_far.any())
+
     def preview(self, chunk: Chunk) -> Chunk:
         """Correct one part of the prediction, in the region, by what can be seen in it."""
         mask = self._corrected(chunk.extent, chunk.mask)
@@ -186,7 +191,11 @@ def _within(points_kji: npt.NDArray[np.int64], extent: Extent) -> Points:
     return np.asarray(points_kji[inside.all(axis=1)] - extent.start_kji)
 
 
+def _covered(region: Extent, predicted: tuple[Extent, ...]) -> bool:
+    return any(extent.clipped(region) == region for extent in predicted)
+
+
 def _joined(known: tuple[Extent, ...], region: Extent) -> tuple[Extent, ...]:
-    if any(extent.clipped(region) == region for extent in known):
+    if _covered(region, known):
         return known
     return (*(extent for extent in known if extent.clipped(region) != extent), region)
