@@ -118,6 +118,7 @@ def test_segment_prints_where_to_click_next(run: Run, a_folder: Path) -> None:
     for one in suggestions:
         assert image.geometry.contains(one["ras"])
         assert 0 < one["doubt"] <= 1
+        assert one["doubt"] == round(one["doubt"], 4)
     table = run("segment", *FIELD, *arguments, "--suggest").stdout
     assert "Where to click next" in table
     for one in suggestions:

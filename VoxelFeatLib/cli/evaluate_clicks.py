@@ -70,7 +70,7 @@ def clicks(
 
     **Examples**
 
-    - `voxelfeat evaluate clicks data --labels 1,5,liver --clicks 10 -o results`
+    - `voxelfeat evaluate clicks data --labels 1,5=liver --clicks 10 -o results`
     - `voxelfeat evaluate clicks phantom --labels liver --methods voxelfeat,threshold -o results`
     """
     from VoxelFeatLib.evaluation.clicks.user import Habits

@@ -63,7 +63,7 @@ def refinement(
 
     **Examples**
 
-    - `voxelfeat evaluate refinement data --labels 1,5,liver --mm 6 -o refined`
+    - `voxelfeat evaluate refinement data --labels 1,5=liver --mm 6 -o refined`
     - `voxelfeat evaluate refinement data --backbone sam2.1-large --preset paper -o refined`
     """
     from VoxelFeatLib.evaluation.datasets import find_cases

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +86,11 @@ def _with_suggestions(
 ) -> dict[str, Any]:
     if suggestions is None:
         return segment
-    return {**segment, "suggestions": [asdict(place) for place in suggestions[segment["name"]]]}
+    places = [
+        {"ras": [round(mm, 3) for mm in place.ras], "doubt": round(place.doubt, 4)}
+        for place in suggestions[segment["name"]]
+    ]
+    return {**segment, "suggestions": places}
 
 
 def _suggestion_table(suggestions: Mapping[str, Sequence[Suggestion]]) -> Table:
