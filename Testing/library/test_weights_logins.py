@@ -124,6 +124,8 @@ def test_another_file_is_told_without_the_password(tmp_path):
         f"https://ann:{PASSWORD}@mirror.example:port/sam2",
         f"https://ann:{PASSWORD}@",
         f"https://ann:{PASSWORD}\n@[::1/sam2",
+        f"https://ann:{PASSWORD}@mirror.example/\udcff",
+        f"https://ann:{PASSWORD}\udcff@mirror.example/sam2",
     ],
 )
 def test_an_address_that_is_none_is_shown_without_its_password(mirror, a_weights_server, tmp_path):

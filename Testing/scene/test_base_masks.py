@@ -78,6 +78,7 @@ def test_it_is_saved_in_the_scenes_own_file(a_case, a_new_scene, a_scene, tmp_pa
         lambda _wire: "",
         lambda _wire: "[1, 2]",
         lambda _wire: "no JSON",
+        lambda _wire: 100_000 * "[",
         lambda wire: json.dumps(wire | {"bits": "%%%"}),
         lambda wire: json.dumps(wire | {"bits": wire["bits"][:8]}),
         lambda wire: json.dumps(wire | {"bits": 3}),

@@ -81,6 +81,7 @@ class Login(urllib.request.BaseHandler):
 
 def _is_of_the_web(text: str) -> bool:
     try:
+        text.encode()  # bytes of the command line that are no text cannot be sent
         parts = urllib.parse.urlsplit(text)
         port = parts.port
     except ValueError:

@@ -115,6 +115,6 @@ def _parsed(text: str, shape_kji: Triple) -> PackedMask | None:
         if shape != shape_kji:
             return None
         unpack_mask(wire)
-    except (ValueError, TypeError, KeyError, BadMessageError):
+    except (ValueError, TypeError, KeyError, RecursionError, BadMessageError):
         return None
     return PackedMask(shape_kji, extent.start_kji, extent.stop_kji, wire["bits"])
