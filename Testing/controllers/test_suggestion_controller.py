@@ -163,6 +163,13 @@ def test_the_worker_suggests_places_inside_the_volume(
     person.click(deepest(label_of(a_phantom, "liver")))
     assert controller.suggestions
     assert a_phantom.volume.geometry.contains(np.array(controller.suggestions)).all()
+    person.click(deepest(label_of(a_phantom, "liver") & ~person.mask()))
+    controller.undo()
+    person.wait()
+    assert controller.suggestions is None  # the mask before is no answer of the worker's
+    controller.recompute()
+    person.wait()
+    assert controller.suggestions
     controller.close()
 
 

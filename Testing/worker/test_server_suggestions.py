@@ -41,7 +41,9 @@ def test_they_are_kept_with_a_mask_that_is_packed() -> None:
     assert masks.result("1").known.suggestions == found
 
 
-def test_a_mask_of_the_clients_own_has_none(an_open_server: InProcess, a_scan: Volume) -> None:
+def test_those_of_a_mask_of_the_clients_own_are_not_known(
+    an_open_server: InProcess, a_scan: Volume
+) -> None:
     mask = ball(CENTRES[0])
     whole = Extent.whole(mask.shape)
     wire = protocol.pack_mask(mask, whole, mask.shape)
@@ -49,7 +51,7 @@ def test_a_mask_of_the_clients_own_has_none(an_open_server: InProcess, a_scan: V
     answered = {"positive": at(a_scan, CENTRES[0]), "negative": []}
     reply = segmented(an_open_server, a_scan, current="mine", answered=answered)
     assert reply["voxels"] == mask.sum()  # it is the answer already
-    assert reply["suggestions"] == []
+    assert reply["suggestions"] is None
 
 
 def test_suggestions_stay_in_the_segments_box(an_open_server: InProcess, a_scan: Volume) -> None:

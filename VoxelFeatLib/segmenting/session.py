@@ -86,7 +86,8 @@ class Session:
         """
         self.segment(name)
         result = self._result(name)
-        return result.known.suggestions if result.wish == self._wish(name) else ()
+        found = result.known.suggestions if result.wish == self._wish(name) else None
+        return found or ()
 
     def last_change(self, name: str) -> Change:
         """Return what the last update, undo or redo changed in one segment."""

@@ -25,12 +25,13 @@ class Known:
     Attributes:
         wish: What the mask answers; None before the first update, and where nobody can tell.
         predicted: Extents in which the mask comes from a prediction or an existing mask.
-        suggestions: Where a click would tell most, the most doubtful place first.
+        suggestions: Where a click would tell most, the most doubtful place first; None where that
+            is not known, as of a mask from elsewhere.
     """
 
     wish: Wish | None = None
     predicted: tuple[Extent, ...] = ()
-    suggestions: tuple[Suggestion, ...] = ()
+    suggestions: tuple[Suggestion, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)

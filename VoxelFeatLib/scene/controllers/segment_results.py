@@ -119,8 +119,8 @@ def new_key() -> str:
 def suggested(reply: Message) -> Positions | None:
     """Return the places that a reply suggests.
 
-    None from a worker that is too old to tell any, or tells what cannot be understood: the mask
-    that it has sent is as good as ever.
+    None from a worker that does not know, is too old to tell any, or tells what cannot be
+    understood: the mask that it has sent is as good as ever.
     """
     try:
         places = [[float(number) for number in place["ras"]] for place in reply["suggestions"]]

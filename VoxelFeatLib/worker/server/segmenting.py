@@ -155,6 +155,7 @@ def segment(workspace: Workspace, request: Request) -> Steps:
         yield
     workspace.previews.settle(asked.target.key)
     workspace.masks.put_result(asked.result, new)
+    suggestions = new.known.suggestions
     return {
         "change": {
             "extent": None if change.extent is None else extent_to_wire(change.extent),
@@ -162,7 +163,9 @@ def segment(workspace: Workspace, request: Request) -> Steps:
             "removed": change.removed,
         },
         "voxels": int(np.count_nonzero(new.mask)),
-        "suggestions": [{"ras": list(at.ras), "doubt": at.doubt} for at in new.known.suggestions],
+        "suggestions": None
+        if suggestions is None
+        else [{"ras": list(at.ras), "doubt": at.doubt} for at in suggestions],
         "seconds": time.perf_counter() - began,
     }
 
