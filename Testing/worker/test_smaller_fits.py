@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -23,7 +24,8 @@ from VoxelFeatLib.worker.server.fitting import Order
     ],
 )
 def test_each_attempt_asks_for_less(a_scan: Volume, preset: str, device: str, names) -> None:
-    order = Order(a_scan, None, preset_named(preset), 0, torch.device(device), kept=False)
+    backbone = SimpleNamespace(device=torch.device(device))  # no machine has all three
+    order = Order(a_scan, backbone, preset_named(preset), 0, kept=False)
     tried = [order.smaller(attempt).preset for attempt in range(3)]
     assert [found.name for found in tried] == names
     for large, small in pairwise(tried):
