@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from library.clocks import Clock
 
 from VoxelFeatLib.fitting import progress
 from VoxelFeatLib.fitting.presets import preset_named
@@ -14,14 +15,6 @@ PRESET = dataclasses.replace(
     preset_named("fast"), views=20, first_views=4, steps=100, fill=0.5, heldout_views=2
 )
 SECONDS = {"planes": 3.0, "views": 1.0, "slices": 1.0, "steps": 0.2}
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from library.clocks import Clock
 
 from VoxelFeatLib.evaluation.time_left import TimeLeft
-
-
-class Clock:
-    """Shows what it is set to."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import slicer
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
+from Testing.scene.clicking import GEOMETRIES
 from VoxelFeatLib.errors import GeometryError, InputError
 from VoxelFeatLib.imaging.volume import VOXEL_TYPES
 from VoxelFeatLib.scene.nodes.volume_nodes import (
@@ -22,17 +23,6 @@ from VoxelFeatLib.scene.nodes.volume_nodes import (
     vtk_matrix,
     world_from_local,
 )
-
-GEOMETRIES = [
-    "plain",
-    "lps",
-    "flipped",
-    "anisotropic",
-    "sagittal",
-    "oblique",
-    "oblique, left-handed",
-    "gantry tilt",
-]
 
 
 def received(source: VolumeSource) -> np.ndarray:

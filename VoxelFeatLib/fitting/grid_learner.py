@@ -24,7 +24,7 @@ class GridLearner:
     and keeps no state. Bases stay as they are, so targets are projected on them once, when they are
     kept. The objective's other terms do not change a grid's held-out agreement, and are left out.
     A few hundred views disagree about coarse features: there every cell also asks its nodes to be
-    like their neighbours, which costs no agreement and leaves a probe less to be misled by.
+    like their neighbours, which costs little agreement and leaves a probe less to be misled by.
 
     Args:
         network: Trained in place; its bases are orthonormal in the objective's metric.
