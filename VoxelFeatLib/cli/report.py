@@ -105,7 +105,7 @@ def _suggestion_table(suggestions: Mapping[str, Sequence[Suggestion]]) -> Table:
         for place in places:
             table.add_row(name, *(f"{mm:.1f}" for mm in place.ras), f"{place.doubt:.2f}")
         if not places:
-            table.add_row(name, "none", "", "", "")
+            table.add_row(name, "nowhere", "", "", "")
     return table
 
 
